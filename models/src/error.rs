@@ -1,0 +1,28 @@
+//! What can go wrong with an engine, said so that a person knows what to do.
+
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    /// A file the engine needs is not there.
+    #[error("{what} is missing at {}; {hint}", path.display())]
+    Missing { what: String, path: PathBuf, hint: String },
+    /// A file is there but is not what it should be.
+    #[error("{} cannot be used: {reason}; {hint}", path.display())]
+    Corrupt { path: PathBuf, reason: String, hint: String },
+    /// A library or program of the system is not there.
+    #[error("{what} is not installed; {hint}")]
+    NotInstalled { what: String, hint: String },
+    /// The engine's queue is full; the request was not taken.
+    #[error("{engine} is overloaded: {waiting} requests wait; try again shortly")]
+    Overloaded { engine: &'static str, waiting: usize },
+    /// The request itself can't be served (empty text, unknown voice, prompt over the context).
+    #[error("{0}")]
+    BadRequest(String),
+    /// The engine failed on this request; others go on.
+    #[error("{engine} failed: {reason}")]
+    Failed { engine: &'static str, reason: String },
+    /// The engine's thread is gone; the server must be restarted.
+    #[error("{engine} has stopped; restart the server")]
+    Stopped { engine: &'static str },
+}

@@ -1,0 +1,89 @@
+//! Text to speech: a sentence in, PCM out while it is being made.
+//!
+//! An engine is blocking and simple ([`Synthesizer`]); a thread (or pool) with one bounded queue makes it the shared,
+//! cancellable [`TextToSpeech`]. In the queue the most urgent deadline goes first.
+
+mod english;
+pub mod festival;
+pub mod flite;
+pub mod service;
+mod trim;
+pub mod voices;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use audio::pcm::{Pcm, SampleRate};
+use tokio::sync::mpsc;
+
+use crate::cancel::{CancelOnDrop, Cancelled};
+use crate::error::EngineError;
+
+/// How many chunks may wait for the call. When full the engine waits: a chunk is at least 20 ms.
+pub const CHUNKS_BOUND: usize = 512;
+
+/// One sentence to say.
+#[derive(Debug, Clone)]
+pub struct SpeakRequest {
+    /// Speakable text: no markup, no emoji.
+    pub text: String,
+    /// One of [`TextToSpeech::voices`], or empty for the default.
+    pub voice: String,
+    /// When the listener runs out of audio; the earliest goes first.
+    pub deadline: Instant,
+}
+
+/// A voice that can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voice {
+    /// `engine/name`, as `flite/slt`.
+    pub id: String,
+    pub name: String,
+    /// BCP 47.
+    pub language: &'static str,
+    pub rate: SampleRate,
+}
+
+/// Text to speech as calls use it: shared, queued, cancellable.
+pub trait TextToSpeech: Send + Sync {
+    fn name(&self) -> String;
+    fn voices(&self) -> &[Voice];
+    /// Queues the request; [`EngineError::Overloaded`] at once if the queue is full.
+    fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError>;
+}
+
+/// A sentence being spoken; dropping it cancels.
+pub struct Speech {
+    chunks: mpsc::Receiver<Result<Pcm, EngineError>>,
+    #[expect(dead_code, reason = "held for its drop")]
+    cancel: CancelOnDrop,
+}
+
+impl Speech {
+    /// The handle, and what the engine's side needs.
+    pub fn new() -> (Self, mpsc::Sender<Result<Pcm, EngineError>>, Cancelled) {
+        let (tx, chunks) = mpsc::channel(CHUNKS_BOUND);
+        let cancel = CancelOnDrop::default();
+        let cancelled = cancel.watch();
+        (Self { chunks, cancel }, tx, cancelled)
+    }
+
+    /// The next chunk, leading silence already trimmed; `None` at the end, or after an error.
+    pub async fn next(&mut self) -> Option<Result<Pcm, EngineError>> {
+        self.chunks.recv().await
+    }
+}
+
+/// A blocking synthesiser on one thread.
+pub trait Synthesizer: Send {
+    fn name(&self) -> String;
+    fn voices(&self) -> Vec<Voice>;
+    /// Says `text`, giving chunks to `sink` as they are made; stops within one chunk of `ControlFlow::Break`. The service
+    /// trims leading silence.
+    fn synthesize(
+        &mut self,
+        text: &str,
+        voice: &str,
+        sink: &mut dyn FnMut(Pcm) -> ControlFlow<()>,
+    ) -> Result<(), EngineError>;
+}

@@ -1,0 +1,10 @@
+//! Every door a call comes in by. A door translates between its protocol and a [`line::Line`]; it decides nothing.
+
+pub mod caller;
+pub mod http;
+pub mod line;
+pub mod peer;
+pub mod protocol;
+pub mod realtime;
+pub mod secret;
+pub mod whip;

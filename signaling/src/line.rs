@@ -1,0 +1,449 @@
+//! The joint between a door and a call: one [`Line`].
+//!
+//! The caller's PCM comes in with its arrival time, reply PCM goes out with a playout position coming back, events travel
+//! both ways, and either end can hang up. WebRTC, WebSocket and SIP are makers of lines; a test with a virtual clock is
+//! another. The call never learns which it has.
+
+use std::time::{Duration, Instant};
+
+use audio::pcm::Pcm;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// How many [`FromCaller`] may wait for the call: five seconds of 20 ms frames. When full the door drops the newest audio
+/// frame (counted) and waits with everything else.
+pub const INCOMING_BOUND: usize = 250;
+/// How many [`ToCaller`] may wait for the door. When full the call waits: audio is already queued seconds ahead.
+pub const OUTGOING_BOUND: usize = 256;
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// A fresh one, unique and ordered by time.
+            pub fn fresh() -> Self {
+                Self(format!(concat!($prefix, "{}"), Uuid::now_v7().simple()))
+            }
+
+            /// One that came from outside (a client's item id, a path).
+            pub fn from_text(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+identifier!(
+    /// One call, from answer to hang-up. Stands in `Location: /v1/realtime/calls/{id}`.
+    CallId, "rtc_");
+identifier!(
+    /// One item of a conversation: what one side said in one turn.
+    ItemId, "item_");
+identifier!(
+    /// One reply of the avatar, spoken or cut.
+    ReplyId, "resp_");
+identifier!(
+    /// A talk with its memory; outlives a call.
+    ConversationId, "conv_");
+
+impl ItemId {
+    /// As the item before another: that one is the first of the conversation.
+    pub const ROOT: &str = "root";
+}
+
+/// What a call is given by its door.
+pub struct Line {
+    pub call: CallId,
+    /// Which door it came in by: `webrtc`, `whip`, `websocket`, `sip`. For history and logs only.
+    pub door: &'static str,
+    /// What the client asked for when it called.
+    pub session: SessionPatch,
+    pub incoming: mpsc::Receiver<FromCaller>,
+    pub outgoing: mpsc::Sender<ToCaller>,
+}
+
+/// The door's half of a [`Line`].
+pub struct LineEnd {
+    pub incoming: mpsc::Sender<FromCaller>,
+    pub outgoing: mpsc::Receiver<ToCaller>,
+}
+
+impl Line {
+    /// A line and the door's half of it.
+    pub fn new(call: CallId, door: &'static str, session: SessionPatch) -> (Self, LineEnd) {
+        let (incoming_tx, incoming) = mpsc::channel(INCOMING_BOUND);
+        let (outgoing, outgoing_rx) = mpsc::channel(OUTGOING_BOUND);
+        let line = Self { call, door, session, incoming, outgoing };
+        (line, LineEnd { incoming: incoming_tx, outgoing: outgoing_rx })
+    }
+}
+
+/// What takes the calls that doors bring. Implemented by the call core, and by tests.
+pub trait Switchboard: Send + Sync + 'static {
+    /// Reserves a place for one more call, before any of its resources are made. Dropping the seat frees it.
+    fn admit(&self) -> Result<Seat, Refusal>;
+    /// Starts the call on its own task. The seat is held until the call has ended.
+    fn connect(&self, line: Line, seat: Seat);
+}
+
+/// A reserved place among the calls; freed when dropped.
+pub struct Seat(#[expect(dead_code, reason = "held for its drop")] Box<dyn std::any::Any + Send + Sync>);
+
+impl Seat {
+    pub fn new(held: impl std::any::Any + Send + Sync) -> Self {
+        Self(Box::new(held))
+    }
+}
+
+/// Why a call was not admitted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    #[error("all {limit} call slots are busy; retry in {} s", retry_after.as_secs())]
+    Full { limit: usize, retry_after: Duration },
+    #[error("{what} is not available: {hint}")]
+    EngineMissing { what: String, hint: String },
+    #[error("the server is shutting down; retry in {} s", retry_after.as_secs())]
+    Draining { retry_after: Duration },
+}
+
+/// From the door to the call.
+#[derive(Debug)]
+pub enum FromCaller {
+    /// 20 ms of what the caller's microphone heard: 320 samples, 16 kHz mono, in order and without gaps (lost packets are
+    /// concealed, silence of a paused sender is filled).
+    Audio(CallerAudio),
+    Command(Command),
+    Playout(Playout),
+    /// Last message of a line.
+    HungUp(HangUp),
+}
+
+#[derive(Debug, Clone)]
+pub struct CallerAudio {
+    /// When the packet that carried it arrived at the socket; for a concealed frame, when it was due.
+    pub arrived: Instant,
+    pub samples: Vec<f32>,
+    /// Made up by concealment: no packet carried it.
+    pub concealed: bool,
+}
+
+/// What came of reply audio that was queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Playout {
+    /// The packet with the first audible sample of this reply was sent at `at`.
+    Started { reply: ReplyId, at: Instant },
+    /// How much of the reply's audio has been sent so far. Every 100 ms while it plays, and once before `Drained` and `Cut`.
+    Position { reply: ReplyId, played: Duration },
+    /// The queue ran dry though the reply is not finished; `Started` is not sent again when it goes on.
+    Starved { reply: ReplyId },
+    /// Everything of a finished reply has been sent.
+    Drained { reply: ReplyId, played: Duration },
+    /// The reply was cut on command, faded out, and what was queued is gone.
+    Cut { reply: ReplyId, played: Duration },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// The client said so: data channel or connection closed, `DELETE`, hang-up request.
+    ByCaller,
+    /// Nothing was heard of the client for too long, or the connection failed.
+    Vanished,
+    /// The call core asked for it, or the server is stopping.
+    ByServer,
+}
+
+/// From the call to the door.
+#[derive(Debug)]
+pub enum ToCaller {
+    /// Queue reply audio, at any sample rate. The first chunk of a new `reply` follows what is queued of the one before.
+    Speak {
+        reply: ReplyId,
+        pcm: Pcm,
+    },
+    /// The reply has no more audio; answered by [`Playout::Drained`] when the queue has been sent.
+    Finish {
+        reply: ReplyId,
+    },
+    /// Fade out now and forget what is queued; answered by [`Playout::Cut`]. Of a reply that is not queued: answered with
+    /// what was played of it, or zero.
+    Cut {
+        reply: ReplyId,
+    },
+    Event(CallEvent),
+    HangUp,
+}
+
+/// How the end of a turn is found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum TurnEnd {
+    /// By silence alone.
+    Silence(Duration),
+    /// By silence, shortened or lengthened by the turn model (`semantic_vad`).
+    Semantic,
+    /// The client commits turns itself.
+    Manual,
+}
+
+/// What a session is; shown in `session.created` and `session.updated`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    pub call: CallId,
+    pub conversation: ConversationId,
+    /// Name of the language model.
+    pub model: String,
+    pub instructions: String,
+    pub voice: String,
+    /// BCP 47, or `None` for automatic.
+    pub language: Option<String>,
+    pub turn_end: TurnEnd,
+    /// A reply begins by itself when a turn ends.
+    pub create_response: bool,
+    /// Speaking over a reply stops it.
+    pub interrupt_response: bool,
+}
+
+/// Changes to a session; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SessionPatch {
+    pub instructions: Option<String>,
+    pub voice: Option<String>,
+    /// `Some(None)` sets automatic.
+    pub language: Option<Option<String>>,
+    pub turn_end: Option<TurnEnd>,
+    pub create_response: Option<bool>,
+    pub interrupt_response: Option<bool>,
+    /// Go on with an earlier conversation.
+    pub conversation: Option<ConversationId>,
+}
+
+/// What a client may ask of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// The client's own id of the event, quoted in an error about it.
+    pub event_id: Option<String>,
+    pub ask: Ask,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    UpdateSession(SessionPatch),
+    /// Add a typed message (or a system message) to the conversation after `previous`, or at its end. A `previous` of
+    /// [`ItemId::ROOT`] puts it first.
+    CreateItem {
+        item: Item,
+        previous: Option<ItemId>,
+    },
+    RetrieveItem(ItemId),
+    /// The client's own account of how much of a reply was heard.
+    TruncateItem {
+        item: ItemId,
+        heard: Duration,
+    },
+    DeleteItem(ItemId),
+    /// Reply now, to what has been said so far.
+    CreateReply {
+        instructions: Option<String>,
+    },
+    /// Stop the running reply, and what is queued of it.
+    CancelReply {
+        reply: Option<ReplyId>,
+    },
+    /// Stop what is playing.
+    ClearPlayout,
+    /// The turn is over (manual turns).
+    CommitInput,
+    /// Forget what was said since the last commit.
+    ClearInput,
+    /// Something the door could not make sense of; the call answers with `error`.
+    Unintelligible(Fault),
+}
+
+/// Who an item is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+/// How an item came to be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// Spoken: the text is a transcript.
+    Voice,
+    Text,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub id: ItemId,
+    pub role: Role,
+    pub medium: Medium,
+    /// What was said; for a reply that was cut, what was heard of it.
+    pub text: String,
+    pub status: ItemStatus,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemStatus {
+    InProgress,
+    Completed,
+    Incomplete,
+}
+
+/// What a call tells its client. One module a protocol maps these to its own words.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallEvent {
+    SessionCreated(Session),
+    SessionUpdated(Session),
+    /// `at` is on the caller's audio clock: time since the call's first sample.
+    SpeechStarted {
+        item: ItemId,
+        at: Duration,
+    },
+    SpeechStopped {
+        item: ItemId,
+        at: Duration,
+    },
+    InputCommitted {
+        item: ItemId,
+        previous: Option<ItemId>,
+    },
+    InputCleared,
+    /// An item that is not a reply's joined the conversation; `previous` is `None` for the first item alone, here and below:
+    /// clients put an item without a predecessor before all others.
+    ItemAdded {
+        item: Item,
+        previous: Option<ItemId>,
+    },
+    ItemDone {
+        item: Item,
+        previous: Option<ItemId>,
+    },
+    ItemRetrieved(Item),
+    ItemTruncated {
+        item: ItemId,
+        heard: Duration,
+    },
+    ItemDeleted(ItemId),
+    /// Words that will not change any more, while the caller still speaks or after.
+    TranscriptDelta {
+        item: ItemId,
+        delta: String,
+    },
+    TranscriptDone {
+        item: ItemId,
+        text: String,
+    },
+    TranscriptFailed {
+        item: ItemId,
+        fault: Fault,
+    },
+    ReplyStarted {
+        reply: ReplyId,
+    },
+    /// The reply's item exists; its text and audio follow.
+    ReplyItem {
+        reply: ReplyId,
+        item: Item,
+        previous: Option<ItemId>,
+    },
+    ReplyText {
+        reply: ReplyId,
+        item: ItemId,
+        delta: String,
+    },
+    /// All audio of the reply has been made (not: played).
+    ReplySpoken {
+        reply: ReplyId,
+        item: ItemId,
+        text: String,
+    },
+    ReplyDone {
+        reply: ReplyId,
+        item: Option<Item>,
+        outcome: Outcome,
+        usage: Usage,
+    },
+    PlayoutStarted {
+        reply: ReplyId,
+    },
+    PlayoutStopped {
+        reply: ReplyId,
+    },
+    PlayoutCleared {
+        reply: ReplyId,
+    },
+    Timings(Timings),
+    Failed(Fault),
+}
+
+/// How a reply ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Completed,
+    /// The caller spoke over it.
+    TurnDetected,
+    /// The client asked to stop.
+    ClientCancelled,
+    Failed(Fault),
+}
+
+/// Tokens read and written for a reply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub input_tokens: u32,
+    /// Of the input, how many were still in the key-value cache.
+    pub cached_tokens: u32,
+    pub output_tokens: u32,
+}
+
+/// An error as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// `invalid_request_error`, `server_error`, …
+    pub kind: &'static str,
+    /// One word a program can match on.
+    pub code: &'static str,
+    /// What happened and what to do, for a person.
+    pub message: String,
+    /// Which field was wrong.
+    pub param: Option<String>,
+    /// The client event that caused it.
+    pub event_id: Option<String>,
+}
+
+/// When each stage of a turn was reached, measured from the arrival of the packet with the caller's last voiced sample.
+/// A stage that was overlapped with the wait for the turn's end can be earlier than the commit. `None`: not reached.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Timings {
+    pub item: Option<ItemId>,
+    pub reply: Option<ReplyId>,
+    /// The turn was judged over.
+    pub turn_commit: Option<Duration>,
+    /// Its final transcript was there.
+    pub text_final: Option<Duration>,
+    pub first_token: Option<Duration>,
+    /// The first clause that was given to the voice was complete.
+    pub first_sentence: Option<Duration>,
+    /// The voice's first audio was queued.
+    pub first_audio: Option<Duration>,
+    /// The first packet with audible reply audio was sent: voice-to-voice.
+    pub first_packet: Option<Duration>,
+}

@@ -1,0 +1,48 @@
+//! The server's side of WebRTC, and the only module besides [`crate::caller`] that knows the library's names.
+//!
+//! Owns negotiation, the one UDP port, tracks, pacing and hang-up. Promises a [`crate::line::Line`] for each client that
+//! connects, and that whatever becomes of an offer, nothing of it stays behind. Decides nothing about the call.
+//!
+//! The server is a full ICE agent, not a lite one: it tests the path itself, so that it notices within seconds when a
+//! client vanished, and its own checks open the way through a NAT on its side. It gathers nothing from STUN or TURN
+//! servers: it is reached at its one port, whose public address can be configured.
+
+mod answer;
+pub(crate) mod connection;
+pub(crate) mod events;
+mod fragment;
+mod host;
+mod mux;
+mod negotiator;
+mod offer;
+mod pump;
+mod route;
+mod runtime;
+mod settings;
+mod stats;
+mod stun;
+
+pub use connection::MESSAGE_BOUND;
+pub use host::{Answered, HostError, PeerHost};
+pub use mux::PortStats;
+pub use offer::{CANDIDATE_BOUND, MEDIA_BOUND, NegotiateError, OFFER_BOUND};
+pub use settings::{AnswerOptions, Patience, PeerSettings};
+pub use stats::CallStats;
+
+/// The label of the data channel that carries events; made by the client.
+pub const EVENTS_LABEL: &str = "oai-events";
+
+/// Directives for a `tracing` filter: the library warns about healthy calls, so only its errors are worth a line.
+pub const QUIET_TARGETS: &[&str] = &[
+    "rtc=error",
+    "rtc_dtls=error",
+    "rtc_ice=error",
+    "rtc_interceptor=error",
+    "rtc_mdns=error",
+    "rtc_rtp=error",
+    "rtc_sctp=error",
+    "rtc_srtp=error",
+    "rtc_stun=error",
+    "rtc_turn=error",
+    "webrtc=error",
+];

@@ -1,0 +1,58 @@
+//! The peer as the HTTP doors see it.
+
+use futures_util::future::BoxFuture;
+
+use super::offer::NegotiateError as PeerError;
+use super::{AnswerOptions, OFFER_BOUND, PeerHost};
+use crate::http::negotiator::{Answer, NegotiateError, Negotiator, Offer};
+use crate::line::CallId;
+
+impl Negotiator for PeerHost {
+    fn answer(&self, offer: Offer) -> BoxFuture<'_, Result<Answer, NegotiateError>> {
+        Box::pin(async move {
+            let Offer { sdp, door, session, protocol } = offer;
+            let answered = PeerHost::answer(self, &sdp, AnswerOptions { door, session, protocol }).await?;
+            Ok(Answer { call: answered.call, sdp: answered.sdp })
+        })
+    }
+
+    fn add_candidates<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<(), NegotiateError>> {
+        Box::pin(async move {
+            match self.patch(call, fragment).await? {
+                None => Ok(()),
+                // The entity tag says that the client knows of no restart: its credentials must be the ones in use.
+                Some(_) => Err(NegotiateError::BadFragment("it has other ICE credentials than the call".to_owned())),
+            }
+        })
+    }
+
+    fn restart<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>> {
+        Box::pin(async move {
+            let restarted = self.patch(call, fragment).await?;
+            let missing = || NegotiateError::BadFragment("it has no new ICE credentials".to_owned());
+            restarted.map(|(fragment, _)| fragment).ok_or_else(missing)
+        })
+    }
+
+    fn hang_up(&self, call: &CallId) -> bool {
+        PeerHost::hang_up(self, call)
+    }
+}
+
+impl From<PeerError> for NegotiateError {
+    fn from(error: PeerError) -> Self {
+        match error {
+            PeerError::NoAudio | PeerError::AudioInactive => Self::NoAudio,
+            PeerError::NoCodec { .. } => Self::NoCommonCodec,
+            PeerError::TooLarge { .. } => Self::TooLarge { limit: OFFER_BOUND },
+            PeerError::Refused(refusal) => Self::Refused(refusal),
+            PeerError::UnknownCall(call) => Self::NoSuchCall(call),
+            PeerError::Internal { why } => Self::Internal(why),
+            PeerError::Empty
+            | PeerError::Malformed { .. }
+            | PeerError::TooMuchMedia { .. }
+            | PeerError::TooManyCandidates { .. }
+            | PeerError::Rejected { .. } => Self::BadSdp(error.to_string()),
+        }
+    }
+}

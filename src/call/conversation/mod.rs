@@ -1,0 +1,165 @@
+//! The conversation of one call: hears the caller, decides when to answer, speaks, and knows what was heard.
+//!
+//! Pure: [`Conversation::handle`] takes what happened and when, [`Conversation::next_step`] gives what to do; there is no clock,
+//! task, socket or engine in here. A turn goes like this:
+//!
+//! 1. The floor says *started*: a [`Turn`] is opened, a reply that is playing is cut.
+//! 2. While the caller speaks, the growing utterance is transcribed again and again for partials.
+//! 3. The floor says *paused*: the final transcript and the turn model's opinion are asked for at once, and where both say
+//!    "finished" a reply is begun and held back. If the caller goes on, all of it is thrown away.
+//! 4. The floor says *over*: what was prepared is released, or what is still missing is waited for.
+
+mod commands;
+mod hearing;
+mod replying;
+mod turn;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+
+use signaling::line::{CallEvent, ConversationId, Item, Session, Timings};
+
+use self::replying::LiveReply;
+use self::turn::{Asked, Turn};
+use super::dialogue::Dialogue;
+use super::floor::{Floor, FloorSettings};
+use super::step::{AskId, Input, Step};
+use super::utterance::Utterance;
+
+/// What a conversation is told at its start.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub session: Session,
+    pub door: &'static str,
+    pub floor: FloorSettings,
+    /// Voices that can be chosen; another name means the first.
+    pub voices: Vec<String>,
+    /// Items of an earlier call of the same conversation.
+    pub earlier: Vec<Item>,
+    /// Wall-clock time at the call's start, for the history.
+    pub epoch: (Instant, SystemTime),
+}
+
+/// The state of one call.
+pub struct Conversation {
+    session: Session,
+    door: &'static str,
+    voices: Vec<String>,
+    epoch: (Instant, SystemTime),
+    floor: Floor,
+    utterance: Utterance,
+    /// Length of the caller's audio so far: the caller's clock.
+    heard: Duration,
+    dialogue: Dialogue,
+    /// What the caller is saying.
+    turn: Option<Turn>,
+    /// What was typed since the last reply.
+    typed: Option<Asked>,
+    /// Turns that are over and whose text is not there yet.
+    awaiting_text: Vec<Turn>,
+    /// The reply that is being prepared, made or played.
+    reply: Option<LiveReply>,
+    /// Replies that were cut, until their end is written down.
+    closing: Vec<LiveReply>,
+    asks: u64,
+    steps: VecDeque<Step>,
+}
+
+impl Conversation {
+    pub fn new(opening: Opening) -> Self {
+        let Opening { mut session, door, floor, voices, earlier, epoch } = opening;
+        session.voice = choose_voice(&voices, &session.voice);
+        let mut floor_settings = floor;
+        floor_settings.turn_end = session.turn_end;
+        let created = CallEvent::SessionCreated(session.clone());
+        Self {
+            session,
+            door,
+            voices,
+            epoch,
+            floor: Floor::new(floor_settings),
+            utterance: Utterance::default(),
+            heard: Duration::ZERO,
+            dialogue: Dialogue::with_items(earlier),
+            turn: None,
+            typed: None,
+            awaiting_text: Vec::new(),
+            reply: None,
+            closing: Vec::new(),
+            asks: 0,
+            steps: VecDeque::from([Step::Tell(created)]),
+        }
+    }
+
+    /// Something happened at `now`.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Heard { audio, voicing } => self.hear(now, &audio, &voicing),
+            Input::Judged { pause, sounds_finished } => self.judged(now, pause, sounds_finished),
+            Input::Transcribed { ask, result } => self.transcribed(now, ask, result),
+            Input::Wrote { reply, piece } => self.wrote(now, &reply, piece),
+            Input::Voiced { reply, sentence, made } => self.voiced(now, &reply, sentence, made),
+            Input::Playout(playout) => self.played(now, playout),
+            Input::Command(command) => self.obey(now, command),
+            Input::Kept { reply, result } => self.kept(&reply, result),
+        }
+    }
+
+    /// The next thing to do; call until `None` after each [`Self::handle`].
+    pub fn next_step(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+
+    /// The call is over: what is unfinished is written down as it stands.
+    pub fn end(&mut self) {
+        self.cut_everything();
+        self.keep_awaiting();
+    }
+
+    pub fn id(&self) -> &ConversationId {
+        &self.session.conversation
+    }
+
+    fn tell(&mut self, event: CallEvent) {
+        self.steps.push_back(Step::Tell(event));
+    }
+
+    fn next_ask(&mut self) -> AskId {
+        self.asks += 1;
+        AskId(self.asks)
+    }
+
+    /// Wall-clock time of `at`.
+    fn wall(&self, at: Instant) -> SystemTime {
+        let (start, wall) = self.epoch;
+        wall + at.saturating_duration_since(start)
+    }
+}
+
+/// The voice of that name (with or without its engine), or the first.
+fn choose_voice(voices: &[String], wanted: &str) -> String {
+    let fits = |voice: &&String| {
+        *voice == wanted || voice.split_once('/').is_some_and(|(_, name)| !wanted.is_empty() && name == wanted)
+    };
+    voices.iter().find(fits).or(voices.first()).cloned().unwrap_or_default()
+}
+
+/// A mark of a turn's timings, measured from the end of the caller's voice.
+fn mark(slot: &mut Option<Duration>, voice_end: Option<Instant>, now: Instant) {
+    if let (None, Some(voice_end)) = (*slot, voice_end) {
+        *slot = Some(now.saturating_duration_since(voice_end));
+    }
+}
+
+/// Timings of a turn whose voice ended at `voice_end`.
+#[derive(Debug, Clone, Default)]
+struct Clocked {
+    voice_end: Option<Instant>,
+    timings: Timings,
+}
+
+impl Clocked {
+    fn mark(&mut self, now: Instant, slot: impl FnOnce(&mut Timings) -> &mut Option<Duration>) {
+        mark(slot(&mut self.timings), self.voice_end, now);
+    }
+}

@@ -1,0 +1,66 @@
+//! One turn of the caller, from the first word to its text.
+
+use std::time::Instant;
+
+use models::stt::Transcript;
+use models::stt::stream::{Cadence, PrefixAgreement};
+use signaling::line::ItemId;
+
+use super::super::record::Question;
+use super::super::step::AskId;
+
+/// A turn of the caller.
+#[derive(Debug)]
+pub struct Turn {
+    pub item: ItemId,
+    pub started: Instant,
+    pub partials: PrefixAgreement,
+    pub cadence: Cadence,
+    /// The partial transcription in work.
+    pub partial: Option<AskId>,
+    /// What is known about the pause the caller is in.
+    pub pause: Option<Pause>,
+    /// Set when the turn is over.
+    pub over: Option<Over>,
+}
+
+/// A silence that may be the turn's end.
+#[derive(Debug)]
+pub struct Pause {
+    pub number: u64,
+    /// The transcription that was asked for; `None` once it has failed.
+    pub ask: Option<AskId>,
+    pub transcript: Option<Transcript>,
+    pub text_at: Option<Instant>,
+}
+
+/// What is kept of a turn that is over.
+#[derive(Debug)]
+pub struct Over {
+    pub at: Instant,
+    pub voice_end: Option<Instant>,
+    pub audio: Vec<f32>,
+    /// The transcription that gives its text.
+    pub ask: AskId,
+}
+
+/// A turn with its text, on its way into the history with the reply to it.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub started: Instant,
+    pub question: Question,
+}
+
+impl Turn {
+    pub fn new(item: ItemId, started: Instant) -> Self {
+        Self {
+            item,
+            started,
+            partials: PrefixAgreement::default(),
+            cadence: Cadence::default(),
+            partial: None,
+            pause: None,
+            over: None,
+        }
+    }
+}

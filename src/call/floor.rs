@@ -1,0 +1,505 @@
+//! Who has the floor: when the caller starts, pauses, goes on, and has finished.
+//!
+//! Pure. Time is counted in voice-activity windows of 32 ms on the caller's own audio clock, so that a jittery network
+//! neither ends a turn nor prolongs it. Two opinions shorten or lengthen the wait for a turn's end, the words' (how it reads) and
+//! the turn model's (how it sounded); neither decides alone, silence always has to confirm. The waits are measured: see
+//! `docs/turn-ends.md`.
+
+use std::time::{Duration, Instant};
+
+use signaling::line::TurnEnd;
+
+/// What one voice-activity window lasts: 512 samples at 16 kHz.
+pub const WINDOW: Duration = Duration::from_millis(32);
+
+/// What the floor is decided by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FloorSettings {
+    pub turn_end: TurnEnd,
+    /// Speech probability from which a window may start speech.
+    pub start_probability: f32,
+    /// Speech probability from which a window continues it. Lower: quiet word ends are not silence.
+    pub stay_probability: f32,
+    /// How many windows in a row confirm that speech has started. Three are 96 ms, which leaves room in the 150 ms that a
+    /// caller who interrupts may have to wait.
+    pub confirm_windows: u32,
+    /// Silence after which the end is prepared for (transcript, turn model, reply), in the hope that it is one.
+    pub pause: Duration,
+    /// Longer speech than this is cut into turns.
+    pub longest_turn: Duration,
+}
+
+impl Default for FloorSettings {
+    fn default() -> Self {
+        Self {
+            turn_end: TurnEnd::Semantic,
+            start_probability: 0.5,
+            stay_probability: 0.35,
+            confirm_windows: 3,
+            pause: Duration::from_millis(96),
+            longest_turn: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What has changed on the floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The caller has begun to speak.
+    Started,
+    /// The caller is silent, perhaps finished: prepare. Each pause has its own number, for [`Floor::judged`].
+    Paused { pause: u64 },
+    /// They had not finished: throw away what was prepared.
+    Resumed,
+    /// The turn is over.
+    Over,
+}
+
+/// From this probability on, the turn model's opinion counts as "finished". It is unsteady by a tenth, so that little hangs on
+/// it where the words are clear.
+const SOUNDS_FINISHED: f32 = 0.5;
+
+/// Evidence about one pause, as far as it is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Opinions {
+    /// The turn model's probability that the speaker has finished.
+    sounds_finished: Option<f32>,
+    /// What the transcript reads like.
+    reads: Option<Reads>,
+}
+
+impl Opinions {
+    /// How much silence confirms the end. The words weigh more than the sound, since that is how it was measured: after a full
+    /// stop more than nine in ten pauses of a quarter of a second were ends however they sounded, and the turn model takes half
+    /// of the plain questions for unfinished.
+    fn required_silence(self) -> Duration {
+        let sounds_finished = self.sounds_finished.is_some_and(|probability| probability >= SOUNDS_FINISHED);
+        let milliseconds = match (self.reads, sounds_finished) {
+            (Some(Reads::Question), _) => 256,
+            (Some(Reads::Statement), true) => 288,
+            (Some(Reads::Statement), false) => 320,
+            (Some(Reads::Open), true) => 416,
+            (Some(Reads::Open), false) => 800,
+            (Some(Reads::LeadingOn), _) => 1_184,
+            // No transcript yet: the sound alone may not be quick.
+            (None, true) => 704,
+            (None, false) => 800,
+        };
+        Duration::from_millis(milliseconds)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Quiet,
+    /// Perhaps speech: `windows` in a row were voiced.
+    Rising {
+        windows: u32,
+    },
+    Speaking {
+        windows: u32,
+    },
+    Pausing {
+        windows: u32,
+        silent: u32,
+        announced: bool,
+        opinions: Opinions,
+    },
+}
+
+/// The floor of one call.
+#[derive(Debug, Clone)]
+pub struct Floor {
+    settings: FloorSettings,
+    state: State,
+    pauses: u64,
+    /// Voiced windows of the current turn.
+    voiced: u32,
+    /// Arrival of the last voiced window of the current or last turn.
+    last_voice: Option<Instant>,
+}
+
+impl Floor {
+    pub fn new(settings: FloorSettings) -> Self {
+        Self { settings, state: State::Quiet, pauses: 0, voiced: 0, last_voice: None }
+    }
+
+    /// Changes how turns end, from the next window on.
+    pub fn set_turn_end(&mut self, turn_end: TurnEnd) {
+        self.settings.turn_end = turn_end;
+    }
+
+    /// The caller is in a turn, speaking or pausing.
+    pub fn caller_has_it(&self) -> bool {
+        matches!(self.state, State::Speaking { .. } | State::Pausing { .. })
+    }
+
+    /// The caller is audibly speaking now.
+    pub fn caller_speaks(&self) -> bool {
+        matches!(self.state, State::Speaking { .. })
+    }
+
+    /// How much of the current turn was voiced.
+    pub fn voiced(&self) -> Duration {
+        WINDOW * self.voiced
+    }
+
+    /// When the packet with the last voiced window arrived.
+    pub fn voice_end(&self) -> Option<Instant> {
+        self.last_voice
+    }
+
+    /// How long the caller has been silent within the turn.
+    pub fn silence(&self) -> Duration {
+        match self.state {
+            State::Pausing { silent, .. } => WINDOW * silent,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Hears the next window, which arrived at `arrived` and is speech with `probability`.
+    pub fn hear(&mut self, arrived: Instant, probability: f32) -> Option<Change> {
+        let threshold = match self.state {
+            State::Quiet | State::Rising { .. } => self.settings.start_probability,
+            State::Speaking { .. } | State::Pausing { .. } => self.settings.stay_probability,
+        };
+        if probability >= threshold { self.hear_voice(arrived) } else { self.hear_silence() }
+    }
+
+    fn hear_voice(&mut self, arrived: Instant) -> Option<Change> {
+        let in_turn = self.caller_has_it();
+        if in_turn {
+            self.voiced += 1;
+            self.last_voice = Some(arrived);
+        }
+        let (state, change) = match self.state {
+            State::Quiet => (State::Rising { windows: 1 }, None),
+            State::Rising { windows } if windows + 1 < self.settings.confirm_windows => {
+                (State::Rising { windows: windows + 1 }, None)
+            }
+            State::Rising { windows } => {
+                self.voiced = windows + 1;
+                self.last_voice = Some(arrived);
+                (State::Speaking { windows: windows + 1 }, Some(Change::Started))
+            }
+            State::Speaking { windows } => (State::Speaking { windows: windows + 1 }, None),
+            State::Pausing { windows, silent, announced, .. } => {
+                (State::Speaking { windows: windows + silent + 1 }, announced.then_some(Change::Resumed))
+            }
+        };
+        self.state = state;
+        change.or_else(|| self.end_overlong())
+    }
+
+    fn hear_silence(&mut self) -> Option<Change> {
+        match self.state {
+            State::Quiet => None,
+            State::Rising { .. } => {
+                self.state = State::Quiet;
+                None
+            }
+            State::Speaking { windows } => {
+                self.state = State::Pausing { windows, silent: 1, announced: false, opinions: Opinions::default() };
+                self.announce_pause()
+            }
+            State::Pausing { windows, silent, announced, opinions } => {
+                self.state = State::Pausing { windows, silent: silent + 1, announced, opinions };
+                self.announce_pause().or_else(|| self.end_if_confirmed())
+            }
+        }
+    }
+
+    fn announce_pause(&mut self) -> Option<Change> {
+        let State::Pausing { silent, announced: announced @ false, .. } = &mut self.state else { return None };
+        if WINDOW * *silent < self.settings.pause {
+            return None;
+        }
+        *announced = true;
+        self.pauses += 1;
+        Some(Change::Paused { pause: self.pauses })
+    }
+
+    /// The turn model's opinion of pause number `pause`; an answer about an earlier pause changes nothing.
+    pub fn judged(&mut self, pause: u64, sounds_finished: f32) -> Option<Change> {
+        self.opine(pause, |opinions| opinions.sounds_finished = Some(sounds_finished))
+    }
+
+    /// The words' opinion of pause number `pause`.
+    pub fn read(&mut self, pause: u64, reads: Reads) -> Option<Change> {
+        self.opine(pause, |opinions| opinions.reads = Some(reads))
+    }
+
+    fn opine(&mut self, pause: u64, set: impl FnOnce(&mut Opinions)) -> Option<Change> {
+        let State::Pausing { opinions, announced: true, .. } = &mut self.state else { return None };
+        if pause != self.pauses {
+            return None;
+        }
+        set(opinions);
+        self.end_if_confirmed()
+    }
+
+    fn end_if_confirmed(&mut self) -> Option<Change> {
+        let State::Pausing { opinions, .. } = self.state else { return None };
+        let required = match self.settings.turn_end {
+            TurnEnd::Silence(silence) => silence.max(self.settings.pause),
+            TurnEnd::Semantic => opinions.required_silence(),
+            TurnEnd::Manual => return None,
+        };
+        (self.silence() >= required).then(|| self.end())
+    }
+
+    fn end_overlong(&mut self) -> Option<Change> {
+        let State::Speaking { windows } = self.state else { return None };
+        let overlong = WINDOW * windows >= self.settings.longest_turn && self.settings.turn_end != TurnEnd::Manual;
+        overlong.then(|| self.end())
+    }
+
+    /// Ends the turn because the client says so; `None` if there is none.
+    pub fn commit(&mut self) -> Option<Change> {
+        self.caller_has_it().then(|| self.end())
+    }
+
+    /// Forgets the turn without ending it.
+    pub fn clear(&mut self) {
+        self.state = State::Quiet;
+        self.voiced = 0;
+    }
+
+    fn end(&mut self) -> Change {
+        self.state = State::Quiet;
+        Change::Over
+    }
+}
+
+/// How a transcript reads at a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// It ends in a question mark.
+    Question,
+    /// It ends in a full stop or an exclamation mark.
+    Statement,
+    /// It ends in a comma or no mark at all. Recognisers write a comma after one finished sentence in five.
+    Open,
+    /// There must be more: it ends in a word that leads on, in dots, or in an if-clause with nothing after it; or there is no text.
+    LeadingOn,
+}
+
+impl Reads {
+    pub fn of(text: &str) -> Self {
+        let text = text.trim_end();
+        let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let last_word = bare(text.split_whitespace().next_back().unwrap_or_default());
+        let dots = text.ends_with("...") || text.ends_with('…');
+        if last_word.is_empty() || dots || LEADING_ON.contains(&last_word.as_str()) {
+            return Self::LeadingOn;
+        }
+        if text.ends_with(['?', '？']) {
+            return Self::Question;
+        }
+        if text.ends_with(['.', '!', '。', '！']) {
+            return Self::Statement;
+        }
+        let clause = text.trim_end_matches(',').rsplit([',', '.', '?', '!', ';']).next().unwrap_or_default();
+        let first_word = bare(clause.split_whitespace().next().unwrap_or_default());
+        if OPENING_CLAUSES.contains(&first_word.as_str()) { Self::LeadingOn } else { Self::Open }
+    }
+
+    /// A whole sentence, to which a reply may be prepared.
+    pub fn finished(self) -> bool {
+        matches!(self, Self::Question | Self::Statement)
+    }
+}
+
+/// Words after which an English speaker has more to say.
+const LEADING_ON: &[&str] = &[
+    "a", "an", "and", "as", "at", "because", "but", "for", "from", "if", "in", "into", "is", "my", "of", "on", "or",
+    "our", "so", "than", "that", "the", "their", "then", "this", "to", "uh", "um", "was", "when", "where", "which",
+    "while", "who", "with", "your",
+];
+
+/// Words that open a clause which another has to follow, where no full stop ended it.
+const OPENING_CLAUSES: &[&str] =
+    &["although", "because", "if", "once", "since", "unless", "until", "when", "whenever", "whether", "while"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floor(turn_end: TurnEnd) -> Floor {
+        Floor::new(FloorSettings { turn_end, ..FloorSettings::default() })
+    }
+
+    /// Hears `windows` of one probability and gives what changed, with the window it changed at.
+    fn hear(floor: &mut Floor, windows: u32, probability: f32) -> Vec<(u32, Change)> {
+        let now = Instant::now();
+        (1..=windows).filter_map(|n| floor.hear(now + WINDOW * n, probability).map(|change| (n, change))).collect()
+    }
+
+    #[test]
+    fn a_click_of_two_windows_is_not_speech() {
+        let mut floor = floor(TurnEnd::Semantic);
+        assert!(hear(&mut floor, 2, 0.9).is_empty());
+        assert!(hear(&mut floor, 50, 0.1).is_empty());
+        assert!(!floor.caller_has_it());
+    }
+
+    #[test]
+    fn speech_is_seen_within_a_hundred_milliseconds() {
+        let mut floor = floor(TurnEnd::Semantic);
+        assert_eq!(hear(&mut floor, 3, 0.9), [(3, Change::Started)]);
+    }
+
+    #[test]
+    fn a_quiet_word_end_is_not_a_pause() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 10, 0.9);
+        assert!(hear(&mut floor, 10, 0.4).is_empty());
+        assert!(floor.caller_speaks());
+    }
+
+    #[test]
+    fn finished_by_sound_and_words_ends_after_288_ms() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        assert_eq!(hear(&mut floor, 3, 0.0), [(3, Change::Paused { pause: 1 })]);
+        assert_eq!(floor.judged(1, 0.95), None);
+        assert_eq!(floor.read(1, Reads::Statement), None);
+        assert_eq!(hear(&mut floor, 10, 0.0), [(6, Change::Over)]);
+    }
+
+    /// Windows of silence until the end, of a pause with these opinions.
+    fn windows_until_over(sounds_finished: f32, reads: Reads) -> u32 {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 3, 0.0);
+        floor.judged(1, sounds_finished);
+        floor.read(1, reads);
+        hear(&mut floor, 60, 0.0).first().map_or(0, |(windows, _)| 3 + windows)
+    }
+
+    #[test]
+    fn a_question_ends_after_256_ms_however_it_sounds() {
+        assert_eq!(windows_until_over(0.02, Reads::Question), 8);
+        assert_eq!(windows_until_over(0.98, Reads::Question), 8);
+    }
+
+    #[test]
+    fn a_sentence_that_does_not_sound_finished_waits_a_little_longer() {
+        assert_eq!(windows_until_over(0.02, Reads::Statement), 10);
+    }
+
+    #[test]
+    fn a_comma_after_what_sounds_finished_costs_an_eighth_of_a_second() {
+        assert_eq!(windows_until_over(0.9, Reads::Open), 13);
+        assert_eq!(windows_until_over(0.1, Reads::Open), 25);
+    }
+
+    #[test]
+    fn no_sound_ends_what_leads_on() {
+        assert_eq!(windows_until_over(1.0, Reads::LeadingOn), 37);
+    }
+
+    #[test]
+    fn the_turn_model_alone_does_not_end_a_turn_early() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 3, 0.0);
+        floor.judged(1, 0.99);
+        floor.read(1, Reads::LeadingOn);
+        assert!(hear(&mut floor, 15, 0.0).is_empty());
+    }
+
+    #[test]
+    fn the_turn_model_without_a_transcript_does_not_end_a_turn_early() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 3, 0.0);
+        floor.judged(1, 0.99);
+        assert!(hear(&mut floor, 15, 0.0).is_empty());
+    }
+
+    #[test]
+    fn an_unfinished_sentence_is_given_over_a_second() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 3, 0.0);
+        floor.judged(1, 0.1);
+        floor.read(1, Reads::LeadingOn);
+        assert_eq!(hear(&mut floor, 60, 0.0), [(34, Change::Over)]);
+    }
+
+    #[test]
+    fn without_any_opinion_silence_ends_the_turn_all_the_same() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        let changes = hear(&mut floor, 60, 0.0);
+        assert_eq!(changes, [(3, Change::Paused { pause: 1 }), (25, Change::Over)]);
+    }
+
+    #[test]
+    fn an_opinion_of_an_earlier_pause_does_not_end_a_later_one() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 6, 0.0);
+        assert_eq!(hear(&mut floor, 5, 0.9), [(1, Change::Resumed)]);
+        hear(&mut floor, 8, 0.0);
+        assert_eq!(floor.judged(1, 1.0), None);
+        assert_eq!(floor.read(1, Reads::Statement), None);
+        assert!(floor.caller_has_it());
+    }
+
+    #[test]
+    fn a_late_opinion_ends_the_turn_at_once_when_silence_has_been_long_enough() {
+        let mut floor = floor(TurnEnd::Semantic);
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 15, 0.0);
+        assert_eq!(floor.judged(1, 0.9), None);
+        assert_eq!(floor.read(1, Reads::Statement), Some(Change::Over));
+    }
+
+    #[test]
+    fn a_fixed_silence_is_kept_whatever_the_opinions() {
+        let mut floor = floor(TurnEnd::Silence(Duration::from_millis(500)));
+        hear(&mut floor, 20, 0.9);
+        hear(&mut floor, 3, 0.0);
+        floor.judged(1, 1.0);
+        floor.read(1, Reads::Statement);
+        assert_eq!(hear(&mut floor, 60, 0.0), [(13, Change::Over)]);
+    }
+
+    #[test]
+    fn manual_turns_never_end_by_themselves() {
+        let mut floor = floor(TurnEnd::Manual);
+        hear(&mut floor, 20, 0.9);
+        assert_eq!(hear(&mut floor, 500, 0.0), [(3, Change::Paused { pause: 1 })]);
+        assert_eq!(floor.commit(), Some(Change::Over));
+        assert_eq!(floor.commit(), None);
+    }
+
+    #[test]
+    fn endless_speech_is_cut_into_turns() {
+        let mut floor = floor(TurnEnd::Semantic);
+        let changes = hear(&mut floor, 2_000, 0.9);
+        assert_eq!(changes, [(3, Change::Started), (1_875, Change::Over), (1_878, Change::Started)]);
+    }
+
+    #[test]
+    fn a_sentence_reads_finished_only_when_it_does_not_lead_on() {
+        for (text, reads) in [
+            ("What's the weather like?", Reads::Question),
+            ("Turn off the lights.", Reads::Statement),
+            ("今天天氣怎麼樣？", Reads::Question),
+            ("And so my fellow Americans,", Reads::Open),
+            ("And so my fellow Americans", Reads::Open),
+            ("I went home. The conference is now muted,", Reads::Open),
+            ("I would like to.", Reads::LeadingOn),
+            ("I went there and.", Reads::LeadingOn),
+            ("Because...", Reads::LeadingOn),
+            ("The number I have is,", Reads::LeadingOn),
+            ("I am not sure. If it rains tomorrow,", Reads::LeadingOn),
+            ("", Reads::LeadingOn),
+        ] {
+            assert_eq!(Reads::of(text), reads, "{text}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the history is given of a turn.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime};
+
+use audio::pcm::Pcm;
+use signaling::line::{CallId, ConversationId, Item, ItemId, ReplyId, Timings};
+
+/// One turn: what the caller said and what came back, either of which may be missing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnRecord {
+    pub conversation: ConversationId,
+    pub call: CallId,
+    /// Which door the call came in by.
+    pub door: &'static str,
+    pub started: SystemTime,
+    pub question: Option<Question>,
+    pub answer: Option<Answer>,
+    pub timings: Timings,
+}
+
+/// What the caller said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    pub item: ItemId,
+    pub text: String,
+    /// BCP 47, where known.
+    pub language: Option<String>,
+    /// 16 kHz; `None` for a typed message.
+    pub audio: Option<Pcm>,
+}
+
+/// What the avatar said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub reply: ReplyId,
+    pub item: ItemId,
+    /// All that was written.
+    pub text: String,
+    /// How much of the text was heard; the whole of it, unless the caller spoke over it.
+    pub heard: String,
+    pub audio: Option<Pcm>,
+    pub interrupted: bool,
+    /// Why there is no answer, or only a part.
+    pub failure: Option<String>,
+    pub voice: String,
+    pub model: String,
+}
+
+/// What turned out about a turn after it was written down.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Amendment {
+    pub reply: ReplyId,
+    pub heard: String,
+    pub interrupted: bool,
+    /// How much of the answer's audio was sent to the caller.
+    pub played: Duration,
+}
+
+pub type Kept<T> = Pin<Box<dyn Future<Output = Result<T, KeepError>> + Send>>;
+
+/// Why a turn could not be written down.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KeepError {
+    #[error("the history cannot be written: {0}; check the space and the permissions of the data folder")]
+    Storage(String),
+    #[error("the history is {0} turns behind and takes no more; the disk is too slow")]
+    Behind(usize),
+}
+
+/// Where turns are kept. Takes no longer than a hand-over; the writing happens on the keeper's own thread.
+pub trait Keeper: Send + Sync + 'static {
+    /// Resolves when the turn would survive the process being killed.
+    fn keep(&self, turn: TurnRecord) -> Kept<()>;
+    fn amend(&self, amendment: Amendment) -> Kept<()>;
+    /// The items of an earlier conversation, oldest first; empty if there is none of that name.
+    fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>>;
+}

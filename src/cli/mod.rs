@@ -1,0 +1,96 @@
+//! The commands, one file each.
+
+pub mod call;
+pub mod doctor;
+pub mod models;
+pub mod say;
+pub mod serve;
+pub mod transcribe;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::models::{ModelsCommand, Terminal};
+use crate::config::ConfigFlags;
+
+/// A self-hosted, real-time voice server: talk to a language model on one machine you own.
+#[derive(Debug, Parser)]
+#[command(name = "avatar", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    flags: ConfigFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    Serve,
+    /// Check each thing that the server needs, and say how to mend what is missing
+    Doctor(DoctorOptions),
+    /// List, fetch and verify models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Write down what is said in a recording
+    Transcribe(transcribe::Options),
+    /// Say a text into a recording
+    Say(say::Options),
+    /// Call a running server with recordings as the microphone, and measure what comes back
+    Call(call::Options),
+}
+
+#[derive(Debug, Args)]
+struct DoctorOptions {
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Does what was asked. Errors are for the person at the terminal.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let flags = self.flags;
+        match self.command {
+            Command::Serve => serve::run(&flags.load()?),
+            Command::Doctor(options) => Ok(doctor::run(flags.load(), options.json, &mut io::stdout().lock())?),
+            Command::Models(command) => {
+                let (mut out, mut progress) = (io::stdout().lock(), io::stderr().lock());
+                let interactive = progress.is_terminal();
+                let terminal = Terminal { out: &mut out, progress: &mut progress, interactive };
+                Ok(models::run(&command, &flags.load()?, terminal)?)
+            }
+            Command::Transcribe(options) => transcribe::run(&flags.load()?, &options),
+            Command::Say(options) => say::run(&flags.load()?, &options),
+            Command::Call(options) => call::run(&options),
+        }
+    }
+}
+
+/// Prints an error and what caused it.
+pub fn complain(error: &anyhow::Error) -> ExitCode {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(&format!("\n  caused by: {cause}"));
+        }
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+    ExitCode::FAILURE
+}
+
+/// Prints a line for the person (or program) that asked.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// A runtime for commands that need one for a moment.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}

@@ -1,0 +1,174 @@
+//! `avatar serve`: opens what is needed, opens the doors, serves, drains.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use signaling::http::keys::Keys;
+use signaling::http::origins::Origins;
+use signaling::http::{self, Doors};
+use signaling::peer::{PeerHost, PeerSettings};
+use time::OffsetDateTime;
+use tracing::info;
+
+use crate::api::{self, ApiState};
+use crate::call::admission::{Exchange, SessionDefaults};
+use crate::config::{Config, TlsMode};
+use crate::engines::{self, Opened};
+use crate::history::History;
+use crate::logging;
+use crate::tls::{self, Subject};
+
+/// How long calls may go on after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(3);
+
+pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    logging::start(&config.log).context("the log cannot be set up")?;
+    // What fails fast comes first: a wrong folder or a port in use is told before models are loaded.
+    let history = Arc::new(History::open(&config.data_dir)?);
+    let listener = listen(config.listen)?;
+    let address = listener.local_addr()?;
+    find_free(peer_settings(config, address).bind)?;
+    let Opened { engines, reports } = engines::open(config)?;
+    info!("engines: {}", engines::summary(&reports));
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let exchange = Arc::new(Exchange::new(engines, history.clone(), defaults(config), config.max_calls.into()));
+        let peers = PeerHost::start(peer_settings(config, address), exchange.clone())?;
+        let state = ApiState { history, exchange: exchange.clone(), engines: Arc::new(reports) };
+        let peers = Arc::new(peers);
+        serve(config, listener, doors(config, peers.clone(), state), async {
+            exchange.stop();
+            peers.shutdown(GRACE).await;
+            exchange.drain(GRACE).await;
+        })
+        .await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!(
+                "port {} is in use, perhaps by another Avatar; stop it or choose another with --listen",
+                address.port()
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("port {} is reserved for root; choose one above 1023 with --listen", address.port())
+        }
+        _ => anyhow::anyhow!("{address} cannot be listened on: {error}; choose another with --listen"),
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Whether the calls' port can be had; it is taken once the engines are there.
+fn find_free(media: SocketAddr) -> anyhow::Result<()> {
+    UdpSocket::bind(media).map(drop).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!(
+                "UDP port {} is in use, perhaps by another Avatar; stop it or choose another with --set udp_port=PORT",
+                media.port()
+            )
+        }
+        _ => anyhow::anyhow!("UDP {media} cannot be listened on: {error}; choose another with --set udp_port=PORT"),
+    })
+}
+
+fn defaults(config: &Config) -> SessionDefaults {
+    let session = &config.session;
+    SessionDefaults {
+        instructions: session.instructions.clone(),
+        voice: session.voice.clone(),
+        language: session.language.clone(),
+        turn_end: session.turn_end(),
+        interrupt_response: session.interrupt_response,
+        temperature: session.temperature,
+        max_reply_tokens: session.max_reply_tokens as usize,
+    }
+}
+
+/// The calls' port: of the same number as the page's, unless another is set.
+fn peer_settings(config: &Config, address: SocketAddr) -> PeerSettings {
+    let port = if config.udp_port == 0 { address.port() } else { config.udp_port };
+    PeerSettings {
+        bind: SocketAddr::new(address.ip(), port),
+        public: config.public_address.into_iter().collect(),
+        ..PeerSettings::default()
+    }
+}
+
+fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
+    let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()));
+    let doors = Doors {
+        negotiator: peers,
+        keys: keys.clone(),
+        origins: Origins::default(),
+        ice_servers: config.ice_servers.clone(),
+    };
+    let guarded = http::keys::require(api::conversations(state.clone()), keys);
+    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)))
+}
+
+/// Serves until the process is told to stop; then `drain`s.
+async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    router: Router,
+    drain: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let subject = Subject::this_machine(config.public_address);
+    let certificate = tls::server_config(&config.tls, &subject, OffsetDateTime::now_utc())?;
+    let handle = Handle::new();
+    let scheme = if config.tls.mode == TlsMode::Off { "http" } else { "https" };
+    let service = router.into_make_service();
+    let server = async {
+        match certificate {
+            None => axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service).await?,
+            Some(certificate) => {
+                let certificate = RustlsConfig::from_config(certificate);
+                axum_server::from_tcp_rustls(listener, certificate)?.handle(handle.clone()).serve(service).await?;
+            }
+        }
+        anyhow::Ok(())
+    };
+    info!("listening on {scheme}://{address} (calls on UDP of the same address)");
+    super::print(&format!("Avatar is ready: open {scheme}://{}", reachable(address)))?;
+    tokio::select! {
+        ended = server => return ended.context("the server stopped"),
+        signal = told_to_stop() => signal?,
+    }
+    info!("stopping; calls have {} s to end", GRACE.as_secs());
+    handle.graceful_shutdown(Some(GRACE));
+    drain.await;
+    Ok(())
+}
+
+/// An address a browser on this machine can open.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            received = terminate.recv() => if received.is_none() { bail!("signals cannot be received") },
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await?;
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Configuration: one typed struct ([`Config`]), read from a file, then the environment, then flags, each over the one before.
+//!
+//! Promises that a key nobody knows, a value of the wrong shape and settings that do not fit together are errors which name where
+//! they stand and what to write instead, and that no message shows a key or credential. Reads nothing but what it is given in
+//! [`Inputs`].
+
+mod flags;
+mod read;
+mod reference;
+mod settings;
+mod span;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+pub use flags::ConfigFlags;
+pub use read::{ConfigError, FlagValue, Inputs, Origin};
+pub use reference::reference;
+pub use settings::{Config, Engines, Field, Key, Log, LogFormat, SessionDefaults, Tls, TlsMode, TurnEndMode, keys};
+use signaling::line::TurnEnd;
+pub use span::Span;
+
+impl Config {
+    /// Reads `avatar.toml` in the working directory (or the file named), the process's environment and the flags.
+    pub fn load(file: Option<&Path>, flags: Vec<FlagValue>) -> Result<Self, ConfigError> {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let inputs = Inputs { file: file.map(Path::to_owned), default_file: "avatar.toml".into(), variables, flags };
+        let config = inputs.read()?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Folder of the models.
+    pub fn models_dir(&self) -> PathBuf {
+        self.models_dir.clone().unwrap_or_else(|| self.data_dir.join("models"))
+    }
+
+    /// UDP port of the calls' audio.
+    pub fn media_port(&self) -> u16 {
+        if self.udp_port == 0 { self.listen.port() } else { self.udp_port }
+    }
+
+    /// Whether other machines can connect.
+    pub fn is_public(&self) -> bool {
+        !self.listen.ip().is_loopback()
+    }
+}
+
+impl SessionDefaults {
+    pub fn turn_end(&self) -> TurnEnd {
+        match self.turn_end {
+            TurnEndMode::Semantic => TurnEnd::Semantic,
+            TurnEndMode::Silence => TurnEnd::Silence(self.turn_silence.0),
+            TurnEndMode::Manual => TurnEnd::Manual,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The settings themselves: one typed struct, whose doc comments are also the reference in `docs/configuration.md`.
+//!
+//! Every field says what it does, its unit where it has one, and what it costs. The default stands after the `=`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::span::Span;
+use signaling::http::IceServer;
+use signaling::secret::Secret;
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    pub name: &'static str,
+    /// Its doc comment, a line each.
+    pub doc: &'static [&'static str],
+}
+
+/// A struct of settings, with its defaults and the list of its fields.
+macro_rules! settings {
+    ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[doc = $about])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[doc = $doc])* pub $field: $type,)*
+        }
+
+        impl $name {
+            pub(super) const FIELDS: &'static [Field] =
+                &[$(Field { name: stringify!($field), doc: &[$($doc),*] },)*];
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Everything that can be set.
+    Config {
+        /// Address and TCP port of the page, the API and the signaling. Cost: an address other than loopback lets the
+        /// network in, so it needs `api_keys`, and `tls` for browsers to give a page the microphone.
+        listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+        /// Folder of the history (SQLite), the recordings, and the models unless `models_dir` is set. Cost: about 0.4 MB a
+        /// minute of conversation for both sides' audio.
+        data_dir: PathBuf = "data".into(),
+        /// Folder of the models; `models` in `data_dir` when not set. Cost: 200 MB with the starter models.
+        models_dir: Option<PathBuf> = None,
+        /// Where models are pulled from: a server with the Hugging Face layout. Cost: none until `avatar models pull`.
+        hub: String = models::catalogue::hub::DEFAULT_HUB.into(),
+        /// UDP port for the audio of all calls; 0 takes the same number as `listen`, so that a firewall opens one number.
+        /// Cost: one socket and one thread.
+        udp_port: u16 = 0,
+        /// Address that callers reach this machine at, where that is not its own: behind NAT, in a container. Cost: none;
+        /// a wrong one makes calls fail to connect.
+        public_address: Option<IpAddr> = None,
+        /// STUN and TURN servers given to callers, each `{ urls = ["turn:host:3478"], username = "…", credential = "…" }`.
+        /// Cost: each one adds candidates to try, and up to a second to connecting when it does not answer.
+        ice_servers: Vec<IceServer> = Vec::new(),
+        /// Most calls at the same time; the next one is refused with 503. Unit: calls. Cost: 1.5 % of a core and 0.4 MB a
+        /// call for media, and whatever the engines take.
+        max_calls: u16 = 5,
+        /// Keys that clients may present as `Authorization: Bearer …`; at least 16 characters each. Required when `listen`
+        /// is not loopback. Cost: none.
+        api_keys: Vec<Secret> = Vec::new(),
+        /// How HTTPS is done.
+        tls: Tls = Tls::default(),
+        /// Which engine does what.
+        engines: Engines = Engines::default(),
+        /// What a session starts with, unless the client says otherwise.
+        session: SessionDefaults = SessionDefaults::default(),
+        /// What is logged, and how. Transcripts and keys never are.
+        log: Log = Log::default(),
+    }
+}
+
+settings! {
+    /// How HTTPS is done.
+    Tls {
+        /// `off`: plain HTTP. `auto`: a self-signed certificate, made when there is none or it has expired. `files`: `cert` and
+        /// `key`. Cost: browsers warn of a self-signed certificate once.
+        mode: TlsMode = TlsMode::Off,
+        /// PEM file with the certificate chain, for `files`. Cost: none.
+        cert: Option<PathBuf> = None,
+        /// PEM file with the private key, for `files`. Cost: none.
+        key: Option<PathBuf> = None,
+        /// Folder of the self-signed certificate, for `auto`. Cost: two small files, the key readable by its owner only.
+        dir: PathBuf = "certs".into(),
+    }
+}
+
+settings! {
+    /// Which engine does what: the id of a model in `avatar models list`, or `auto` for the best one that is present.
+    Engines {
+        /// Voice activity. Cost: 0.1 ms of CPU for each 32 ms of a call.
+        vad: String = "auto".into(),
+        /// Turn ends; `off` leaves it to silence alone. Cost: about 30 ms of CPU at each pause of the caller.
+        turn: String = "auto".into(),
+        /// Speech to text. Cost: with Moonshine tiny 15 ms a second of speech on one core; see `docs/benchmarks.md`.
+        stt: String = "auto".into(),
+        /// Language model. Cost: memory as `avatar models list` shows it, once for all calls; its speed sets the pause before
+        /// a reply.
+        llm: String = "auto".into(),
+        /// Text to speech. Cost: with Flite 12 ms, with Festival 20 ms of CPU a second of speech.
+        tts: String = "auto".into(),
+    }
+}
+
+settings! {
+    /// What a session starts with.
+    SessionDefaults {
+        /// System prompt. Cost: its tokens are read once a conversation; small models follow short ones best.
+        instructions: String = "Answer in one or two short sentences.".into(),
+        /// Voice, as `flite/slt`; empty takes the engine's own default. Cost: none.
+        voice: String = String::new(),
+        /// Language that is spoken, BCP 47; not set means that it is detected, where the engine can. Cost: detection takes
+        /// Whisper one more encoder pass.
+        language: Option<String> = None,
+        /// How the end of a turn is found. `semantic`: silence, and a model that judges whether the caller has finished.
+        /// `silence`: silence alone. `manual`: the client says so. Cost: `silence` cuts people off who pause to think.
+        turn_end: TurnEndMode = TurnEndMode::Semantic,
+        /// How long silence ends a turn when `turn_end` is `silence`. Unit: a time, as `500ms` or `1.2s`. Cost: each reply
+        /// begins that much later; short ones cut people off.
+        turn_silence: Span = Span::from_millis(500),
+        /// Speaking over a reply stops it. Cost: none.
+        interrupt_response: bool = true,
+        /// How freely words are chosen; 0 always takes the likeliest. Unit: none, 0 to 2. Cost: none; small models talk nonsense
+        /// above 0.5.
+        temperature: f64 = 0.2,
+        /// Longest reply. Unit: tokens, about 0.75 words each. Cost: a runaway reply keeps the language model busy so long.
+        max_reply_tokens: u32 = 200,
+    }
+}
+
+settings! {
+    /// What is logged.
+    Log {
+        /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,avatar=debug`. Cost: `debug` writes some lines a
+        /// turn, `trace` some a packet.
+        level: String = "info".into(),
+        /// `text` for people, `json` for machines: one object a line. Cost: none.
+        format: LogFormat = LogFormat::Text,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    Off,
+    Auto,
+    Files,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TurnEndMode {
+    Semantic,
+    Silence,
+    Manual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One key in full, as `tls.mode`, with what documents it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    pub path: String,
+    pub field: Field,
+}
+
+impl Key {
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        match self.path.as_str() {
+            // The name that tests and scripts share with it.
+            "models_dir" => "AVATAR_MODELS".into(),
+            path => format!("AVATAR_{}", path.replace('.', "_").to_ascii_uppercase()),
+        }
+    }
+
+    /// Whether its value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.path.as_str(), "api_keys" | "ice_servers")
+    }
+}
+
+/// The sections: name, and the fields in each.
+pub(super) const SECTIONS: [(&str, &[Field]); 4] =
+    [("tls", Tls::FIELDS), ("engines", Engines::FIELDS), ("session", SessionDefaults::FIELDS), ("log", Log::FIELDS)];
+
+/// Every key, in the order of the reference.
+pub fn keys() -> Vec<Key> {
+    let is_section = |name: &str| SECTIONS.iter().any(|(section, _)| *section == name);
+    let top = Config::FIELDS.iter().filter(|field| !is_section(field.name));
+    let top = top.map(|field| Key { path: field.name.to_owned(), field: *field });
+    let nested = SECTIONS.iter().flat_map(|(section, fields)| {
+        fields.iter().map(move |field| Key { path: format!("{section}.{}", field.name), field: *field })
+    });
+    top.chain(nested).collect()
+}

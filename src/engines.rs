@@ -1,0 +1,318 @@
+//! Opens the engines that the configuration names, or the best that are present, and says which.
+//!
+//! An engine that is missing does not keep the server from starting: the page comes up, says what is missing and how to get it,
+//! and calls are refused with the same words until it is there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use models::catalogue::{Catalogue, CatalogueError, Kind, Model, State, Store};
+use models::error::EngineError;
+use models::llm::LanguageModel;
+use models::llm::gguf::{GgufModel, GgufOptions};
+use models::onnx::OnnxRuntime;
+use models::stt::moonshine::Moonshine;
+use models::stt::pool::{PoolLimits, RecognizerPool};
+use models::stt::whisper::Whisper;
+use models::stt::{Recognizer, SpeechToText};
+use models::tts::TextToSpeech;
+use models::tts::festival::Festival;
+use models::tts::flite::Flite;
+use models::tts::service::SpeechService;
+use models::tts::voices::Voices;
+use models::vad::silero::Silero;
+use models::vad::smart_turn::SmartTurn;
+use models::vad::{TurnModel, VoiceDetector};
+
+use crate::call::driver::Engines;
+use crate::config::Config;
+
+/// Recognisers at work at the same time. Two: one caller's final text does not wait for another's partial.
+const RECOGNIZERS: usize = 2;
+/// Warm Festival processes.
+const FESTIVALS: usize = 2;
+
+/// What was found of one engine.
+#[derive(Debug, Clone)]
+pub struct EngineReport {
+    /// `vad`, `turn`, `stt`, `llm`, `tts`.
+    pub kind: &'static str,
+    /// Engine and model; for a missing one what was looked for.
+    pub name: String,
+    pub state: EngineState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineState {
+    Ready,
+    /// `needed`: no call without it.
+    Missing {
+        hint: String,
+        needed: bool,
+    },
+}
+
+/// The engines, as far as they are there.
+pub struct Opened {
+    /// What calls are made with, or what keeps them from being made.
+    pub engines: Result<Engines, Missing>,
+    pub reports: Vec<EngineReport>,
+}
+
+/// An engine without which no call can be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub what: String,
+    pub hint: String,
+}
+
+/// Opens what the configuration names. Takes seconds: not for a tokio worker.
+pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
+    let shelf = Shelf::of(config)?;
+    let names = &config.engines;
+    let mut reports = Vec::new();
+    let vad = report(&mut reports, "vad", true, shelf.vad(&names.vad));
+    let turn = match names.turn.as_str() {
+        "off" => None,
+        wanted => report(&mut reports, "turn", false, shelf.turn(wanted)),
+    };
+    let stt = report(&mut reports, "stt", true, shelf.stt(&names.stt));
+    let llm = report(&mut reports, "llm", true, shelf.llm(&names.llm, &config.session.instructions));
+    let tts = report(&mut reports, "tts", true, shelf.tts(&names.tts));
+    let engines = match (vad, stt, llm, tts) {
+        (Some(vad), Some(stt), Some(llm), Some(tts)) => Ok(Engines { vad, turn, stt, llm, tts }),
+        _ => Err(first_missing(&reports)),
+    };
+    Ok(Opened { engines, reports })
+}
+
+/// Speech to text alone, as for `avatar transcribe`.
+pub fn open_stt(config: &Config) -> anyhow::Result<Arc<dyn SpeechToText>> {
+    alone(Shelf::of(config)?.stt(&config.engines.stt))
+}
+
+/// Text to speech alone, as for `avatar say`.
+pub fn open_tts(config: &Config) -> anyhow::Result<Arc<dyn TextToSpeech>> {
+    alone(Shelf::of(config)?.tts(&config.engines.tts))
+}
+
+fn alone<T>(found: Found<T>) -> anyhow::Result<T> {
+    found.map(|(engine, _)| engine).map_err(|(name, hint)| anyhow::anyhow!("{name}: {hint}"))
+}
+
+/// One line that says which engines are used.
+pub fn summary(reports: &[EngineReport]) -> String {
+    let words = reports.iter().map(|report| match &report.state {
+        EngineState::Ready => format!("{} {}", report.kind, report.name),
+        EngineState::Missing { .. } => format!("{} MISSING", report.kind),
+    });
+    words.collect::<Vec<_>>().join(" · ")
+}
+
+fn first_missing(reports: &[EngineReport]) -> Missing {
+    let missing = reports.iter().find_map(|report| match &report.state {
+        EngineState::Missing { hint, needed: true } => {
+            Some(Missing { what: format!("{} ({})", kind_in_words(report.kind), report.name), hint: hint.clone() })
+        }
+        _ => None,
+    });
+    missing.unwrap_or(Missing { what: "an engine".to_owned(), hint: "run `avatar doctor`".to_owned() })
+}
+
+fn kind_in_words(kind: &str) -> &str {
+    match kind {
+        "vad" => "voice activity",
+        "turn" => "the turn model",
+        "stt" => "speech to text",
+        "llm" => "the language model",
+        _ => "text to speech",
+    }
+}
+
+/// An engine with the name it reports, or what was looked for and why it is not there.
+type Found<T> = Result<(T, String), (String, String)>;
+
+fn report<T>(reports: &mut Vec<EngineReport>, kind: &'static str, needed: bool, found: Found<T>) -> Option<T> {
+    match found {
+        Ok((engine, name)) => {
+            reports.push(EngineReport { kind, name, state: EngineState::Ready });
+            Some(engine)
+        }
+        Err((name, hint)) => {
+            tracing::warn!(kind, name, hint, "engine missing");
+            reports.push(EngineReport { kind, name, state: EngineState::Missing { hint, needed } });
+            None
+        }
+    }
+}
+
+/// What models there are, and where they lie.
+struct Shelf {
+    catalogue: Catalogue,
+    store: Store,
+}
+
+impl Shelf {
+    fn of(config: &Config) -> Result<Self, CatalogueError> {
+        Ok(Self { catalogue: Catalogue::builtin()?, store: Store::new(config.models_dir()) })
+    }
+
+    /// The model of that id, or the best one present for `auto`.
+    fn choose(&self, kind: Kind, wanted: &str) -> Result<&Model, (String, String)> {
+        let missing = |name: &str, hint: String| (name.to_owned(), hint);
+        if wanted == "auto" {
+            let hint = "run `avatar models pull --starter` (or `make models`), then start again".to_owned();
+            // One that was meant to be there and is damaged is named rather than passed over.
+            let damaged = || {
+                let mut models = self.catalogue.of_kind(kind).into_iter();
+                let damaged =
+                    models.find(|model| !matches!(self.store.state(model), State::Absent | State::Present { .. }))?;
+                Some(missing(&damaged.id, self.remedy(damaged)))
+            };
+            let best = self.catalogue.best_present(kind, &self.store);
+            return best.ok_or_else(|| damaged().unwrap_or_else(|| missing("auto", hint)));
+        }
+        let model = self.catalogue.get(wanted).map_err(|error| missing(wanted, error.to_string()))?;
+        if model.kind != kind {
+            return Err(missing(
+                wanted,
+                format!("{wanted} is a model of kind {}, not {kind}; see `avatar models list`", model.kind),
+            ));
+        }
+        if !self.catalogue.is_ready(model, &self.store) {
+            return Err(missing(wanted, self.remedy(model)));
+        }
+        Ok(model)
+    }
+
+    /// What is wrong with a model that is not ready, and what to do.
+    fn remedy(&self, model: &Model) -> String {
+        let pull = format!("run `avatar models pull {}`, then start again", model.id);
+        match self.store.state(model) {
+            State::Corrupt { file, reason } => {
+                format!("{} is damaged: {reason}; {pull}", self.store.path(model, &file).display())
+            }
+            State::Partial { have, of } => format!("only {have} of its {of} bytes are there; {pull}"),
+            State::Absent | State::Present { .. } => pull,
+        }
+    }
+
+    fn folder(&self, model: &Model) -> PathBuf {
+        self.store.folder(model)
+    }
+
+    /// The first file of the model, which for one-file models is the model.
+    fn file(&self, model: &Model) -> PathBuf {
+        let name = model.files.first().map_or("", |file| file.name.as_str());
+        self.store.path(model, name)
+    }
+
+    fn runtime(&self) -> Result<Arc<OnnxRuntime>, EngineError> {
+        let runtime = self.catalogue.of_kind(Kind::Runtime).into_iter().find(|model| model.id == "onnxruntime");
+        let path = runtime.map_or_else(PathBuf::new, |model| self.file(model));
+        OnnxRuntime::load(&path)
+    }
+
+    fn vad(&self, wanted: &str) -> Found<Arc<dyn VoiceDetector>> {
+        let model = self.choose(Kind::Vad, wanted)?;
+        let opened = self.runtime().and_then(|runtime| Silero::load(&runtime, &self.file(model)));
+        let vad = opened.map_err(|error| failed(model, &error))?;
+        let name = vad.name().to_owned();
+        Ok((Arc::new(vad), name))
+    }
+
+    fn turn(&self, wanted: &str) -> Found<Arc<dyn TurnModel>> {
+        let model = self.choose(Kind::Turn, wanted)?;
+        let opened = self.runtime().and_then(|runtime| SmartTurn::load(&runtime, &self.file(model), 2));
+        let turn = opened.map_err(|error| failed(model, &error))?;
+        let name = turn.name().to_owned();
+        Ok((Arc::new(turn), name))
+    }
+
+    fn stt(&self, wanted: &str) -> Found<Arc<dyn SpeechToText>> {
+        let model = self.choose(Kind::Stt, wanted)?;
+        let opened = self
+            .recognizers(model)
+            .and_then(|recognizers| RecognizerPool::start(recognizers, languages(model), PoolLimits::default()));
+        let stt = opened.map_err(|error| failed(model, &error))?;
+        let name = stt.name();
+        Ok((Arc::new(stt), name))
+    }
+
+    fn recognizers(&self, model: &Model) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
+        if model.id.starts_with("whisper") {
+            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads())?;
+            return Ok(whispers.into_iter().map(|whisper| Box::new(whisper) as Box<dyn Recognizer>).collect());
+        }
+        let runtime = self.runtime()?;
+        let load = |_| Ok(Box::new(Moonshine::load(&runtime, &self.folder(model), 1)?) as Box<dyn Recognizer>);
+        (0..RECOGNIZERS).map(load).collect()
+    }
+
+    fn llm(&self, wanted: &str, system_prompt: &str) -> Found<Arc<dyn LanguageModel>> {
+        // A path to any GGUF file will do as well.
+        let (name, path) = if wanted.ends_with(".gguf") {
+            (wanted.to_owned(), PathBuf::from(wanted))
+        } else {
+            let model = self.choose(Kind::Llm, wanted)?;
+            (model.id.clone(), self.file(model))
+        };
+        let options = GgufOptions { system_prompt: Some(system_prompt.to_owned()), ..GgufOptions::default() };
+        let llm = open_llm(&path, &options).map_err(|error| (name, error.to_string()))?;
+        let name = llm.name();
+        Ok((Arc::new(llm), name))
+    }
+
+    /// The wanted voice's engine first; the others too, so that each call can choose.
+    fn tts(&self, wanted: &str) -> Found<Arc<dyn TextToSpeech>> {
+        let opened = [("flite", flite()), ("festival", festival())];
+        let mut engines = Vec::new();
+        let mut why = Vec::new();
+        for (name, engine) in opened {
+            match engine {
+                Ok(engine) => engines.push((name, engine)),
+                Err(error) => why.push(error.to_string()),
+            }
+        }
+        // Ids of the catalogue begin with the engine's name, as `festival-slt-hts`.
+        engines.sort_by_key(|(name, _)| !wanted.starts_with(name));
+        let found = wanted == "auto" || engines.first().is_some_and(|(name, _)| wanted.starts_with(name));
+        if !found {
+            return Err((wanted.to_owned(), why.join("; ")));
+        }
+        let engines = engines.into_iter().map(|(_, engine)| engine).collect();
+        let voices =
+            Voices::new(engines, None).map_err(|error| (wanted.to_owned(), format!("{error}; {}", why.join("; "))))?;
+        let name = voices.name();
+        Ok((Arc::new(voices), name))
+    }
+}
+
+/// Threads of one Whisper pass: more than four gain nothing on short speech, more than there are would wait for each other.
+fn whisper_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+fn open_llm(path: &Path, options: &GgufOptions) -> Result<GgufModel, EngineError> {
+    GgufModel::load(path, options, &|_| {})
+}
+
+fn flite() -> Result<Arc<dyn TextToSpeech>, EngineError> {
+    let service = SpeechService::start("flite", vec![Box::new(Flite::open()?)])?;
+    Ok(Arc::new(service))
+}
+
+fn festival() -> Result<Arc<dyn TextToSpeech>, EngineError> {
+    let pool = (0..FESTIVALS).map(|_| Ok(Box::new(Festival::open()?) as _)).collect::<Result<_, EngineError>>()?;
+    Ok(Arc::new(SpeechService::start("festival", pool)?))
+}
+
+fn failed(model: &Model, error: &EngineError) -> (String, String) {
+    (model.id.clone(), error.to_string())
+}
+
+/// The languages a model understands, as the contract has them: known tags only, none meaning many.
+fn languages(model: &Model) -> Vec<&'static str> {
+    const KNOWN: [&str; 2] = ["en", "zh"];
+    KNOWN.into_iter().filter(|known| model.languages.iter().any(|language| language == known)).collect()
+}

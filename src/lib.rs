@@ -1,0 +1,11 @@
+//! Avatar puts the parts together: configuration, engines, doors, calls, history.
+
+pub mod api;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod cores;
+pub mod engines;
+pub mod history;
+pub mod logging;
+pub mod tls;

@@ -1,0 +1,101 @@
+//! What is written down, and when.
+
+use std::time::{Duration, SystemTime};
+
+use avatar::call::dialogue::spoken;
+use signaling::line::{CallEvent, ItemId, ItemStatus, Outcome, Role};
+
+use super::world::{Failing, Script, World};
+
+#[test]
+fn a_turn_is_written_down_before_it_is_reported_done() {
+    let mut world = World::with(Script { keep_ms: 4_000, ..Script::default() }, |_| {});
+    world.say("What's the weather like?", 1_200);
+    world.silence(3_000);
+    assert_eq!(world.kept.len(), 1);
+    assert!(world.outcomes().is_empty());
+    world.silence(9_000);
+    assert_eq!(world.outcomes(), [Outcome::Completed]);
+}
+
+#[test]
+fn a_record_has_both_texts_both_sides_audio_and_the_timings() {
+    let mut world = World::new();
+    world.silence(2_000);
+    world.exchange("What's the weather like?");
+    let record = &world.kept[0];
+    let question = record.question.as_ref().unwrap();
+    let answer = record.answer.as_ref().unwrap();
+    assert_eq!(question.text, "What's the weather like?");
+    let asked = question.audio.as_ref().unwrap().duration();
+    assert!((1_600..=2_000).contains(&asked.as_millis()), "pre-roll, speech and pause: {asked:?}");
+    assert_eq!(answer.text, "It is sunny today. Tomorrow it will rain.");
+    assert_eq!(answer.heard, answer.text);
+    assert_eq!(answer.audio.as_ref().unwrap().duration(), Duration::from_millis(8 * 300));
+    assert!(record.timings.first_packet.is_some() && record.timings.turn_commit.is_some());
+    let started = record.started.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    assert!((1_000_002.0..1_000_002.4).contains(&started.as_secs_f64()), "{started:?}");
+}
+
+#[test]
+fn hanging_up_in_mid_reply_keeps_what_was_heard() {
+    let mut world = World::new();
+    world.say("What's the weather like?", 1_200);
+    world.silence(1_500);
+    world.hang_up();
+    assert_eq!(world.kept.len(), 1);
+    let heard = world
+        .amended
+        .first()
+        .map_or_else(|| world.kept[0].answer.as_ref().unwrap().heard.clone(), |amendment| amendment.heard.clone());
+    assert!(heard.starts_with("It is") && !heard.contains("rain"), "{heard}");
+}
+
+#[test]
+fn hanging_up_while_the_answer_is_thought_of_keeps_the_question() {
+    let mut world = World::with(Script { llm_first_ms: 5_000, ..Script::default() }, |_| {});
+    world.say("What's the weather like?", 1_200);
+    world.silence(1_000);
+    world.hang_up();
+    assert_eq!(world.kept.len(), 1);
+    assert_eq!(world.kept[0].question.as_ref().unwrap().text, "What's the weather like?");
+}
+
+#[test]
+fn hanging_up_before_the_transcript_keeps_the_audio() {
+    let mut world = World::with(Script { stt_ms: 5_000, ..Script::default() }, |_| {});
+    world.say("What's the weather like?", 1_200);
+    world.silence(1_500);
+    world.hang_up();
+    assert_eq!(world.kept.len(), 1);
+    assert!(world.kept[0].question.as_ref().unwrap().audio.is_some());
+}
+
+#[test]
+fn hanging_up_between_turns_writes_nothing_twice() {
+    let mut world = World::new();
+    world.exchange("What's the weather like?");
+    world.hang_up();
+    assert_eq!(world.kept.len(), 1);
+    assert!(world.amended.is_empty());
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_talk_goes_on() {
+    let mut world = World::with(Script { fail: Some(Failing::History), ..Script::default() }, |_| {});
+    world.exchange("What's the weather like?");
+    assert_eq!(world.faults(), ["history_failed"]);
+    world.exchange("And tomorrow?");
+    assert_eq!(world.outcomes().len(), 2);
+}
+
+#[test]
+fn an_earlier_conversation_goes_on() {
+    let said = |id: &str, role, text: &str| spoken(ItemId::from_text(id), role, text, ItemStatus::Completed);
+    let earlier = vec![said("a", Role::User, "My name is Ada."), said("b", Role::Assistant, "Hello Ada.")];
+    let mut world = World::going_on(Script::default(), earlier, |_| {});
+    world.exchange("What is my name?");
+    assert!(world.last_prompt().contains("User: My name is Ada.\nAssistant: Hello Ada.\nUser: What is my name?"));
+    let added = world.count(|event| matches!(event, CallEvent::ItemAdded { .. }));
+    assert_eq!(added, 1, "only what is new is announced");
+}

@@ -1,0 +1,31 @@
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { App } from './app/App';
+import { CallProvider } from './app/call-context';
+import { applyLanguage, firstLanguage } from './app/preferences';
+import { startTranslation } from './i18n';
+import { Call } from './realtime/call';
+import { installDiagnostics } from './realtime/diagnostics';
+import './styles/tokens.css';
+import './styles/base.css';
+
+const language = firstLanguage();
+startTranslation(language);
+applyLanguage(language);
+installDiagnostics();
+
+// Outside React: the sound of a call goes on while views come and go.
+const speaker = document.createElement('audio');
+speaker.autoplay = true;
+speaker.hidden = true;
+document.body.append(speaker);
+
+const root = document.getElementById('root');
+if (root === null) throw new Error('index.html has no #root');
+createRoot(root).render(
+  <StrictMode>
+    <CallProvider value={new Call(speaker)}>
+      <App />
+    </CallProvider>
+  </StrictMode>,
+);

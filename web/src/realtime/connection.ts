@@ -1,0 +1,225 @@
+/**
+ * The WebRTC side of one call: microphone, offer, answer, data channel, hang-up.
+ *
+ * Promises: whatever goes wrong, tracks are stopped and the peer connection is closed; a call that the server has accepted is
+ * ended there too. Knows nothing of turns or of React.
+ */
+import { parseEvent, type ServerEvent } from './events';
+import { answerFailure, CallFailure, microphoneFailure } from './failure';
+
+const CALLS = '/v1/realtime/calls';
+/** The server does not take trickled candidates, so they are gathered first; host candidates need far less than this. */
+const GATHERING_LIMIT_MS = 1_000;
+/** From the answer to an open data channel. Beyond it a firewall is in the way. */
+const OPENING_LIMIT_MS = 12_000;
+
+export type LinkState = 'open' | 'interrupted' | 'lost';
+
+export interface Hooks {
+  onEvent(event: ServerEvent): void;
+  onRemote(stream: MediaStream): void;
+  /** After the call has opened: it works, it is interrupted and may come back, or it is lost for good. */
+  onLink(state: LinkState): void;
+}
+
+export interface Connection {
+  /** Sends a client event; dropped when the channel is not open. */
+  send(event: Record<string, unknown>): void;
+  /** Ends the call here and on the server. Safe to call twice. */
+  close(): void;
+}
+
+/** The caller's microphone, with the browser's echo cancellation: the reply must not be heard as the caller. */
+export async function openMicrophone(): Promise<MediaStream> {
+  if (!window.isSecureContext) throw new CallFailure({ kind: 'insecure' });
+  if (navigator.mediaDevices === undefined || typeof RTCPeerConnection === 'undefined') {
+    throw new CallFailure({ kind: 'unsupported' });
+  }
+  try {
+    return await navigator.mediaDevices.getUserMedia({
+      audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
+    });
+  } catch (error) {
+    throw new CallFailure(microphoneFailure(error));
+  }
+}
+
+/**
+ * Calls the server with `microphone` and resolves when the data channel is open. Rejects with a [`CallFailure`], or with the
+ * signal's reason when the caller gave up; either way nothing is left behind. Takes ownership of `microphone`.
+ */
+export async function connect(microphone: MediaStream, hooks: Hooks, signal: AbortSignal): Promise<Connection> {
+  const peer = new RTCPeerConnection();
+  const channel = peer.createDataChannel('oai-events');
+  let location: string | null = null;
+  let phase: 'opening' | 'open' | 'closed' = 'opening';
+
+  const hangUp = () => {
+    if (location !== null) endCall(location);
+  };
+  const release = () => {
+    if (phase === 'closed') return;
+    phase = 'closed';
+    window.removeEventListener('pagehide', close);
+    for (const track of microphone.getTracks()) track.stop();
+    channel.close();
+    peer.close();
+  };
+  const close = () => {
+    if (phase === 'closed') return;
+    hangUp();
+    release();
+  };
+  const lose = () => {
+    if (phase !== 'open') return;
+    close();
+    hooks.onLink('lost');
+  };
+
+  try {
+    for (const track of microphone.getAudioTracks()) peer.addTrack(track, microphone);
+    peer.addEventListener('track', ({ streams, track }) => hooks.onRemote(streams[0] ?? new MediaStream([track])));
+    channel.addEventListener('message', ({ data }) => {
+      const event = typeof data === 'string' ? parseEvent(data) : null;
+      if (event !== null && phase !== 'closed') hooks.onEvent(event);
+    });
+
+    await peer.setLocalDescription(await peer.createOffer());
+    await gathered(peer, signal);
+    location = await post(peer.localDescription?.sdp ?? '', signal, (sdp) =>
+      peer.setRemoteDescription({ type: 'answer', sdp }),
+    );
+    // A page that is closed cannot wait for an answer: `keepalive` lets the request outlive it.
+    window.addEventListener('pagehide', close);
+    await opened(peer, channel, signal);
+  } catch (error) {
+    close();
+    throw error;
+  }
+
+  phase = 'open';
+  channel.addEventListener('close', lose);
+  peer.addEventListener('connectionstatechange', () => {
+    if (phase !== 'open') return;
+    if (peer.connectionState === 'connected') hooks.onLink('open');
+    else if (peer.connectionState === 'disconnected') hooks.onLink('interrupted');
+    else if (peer.connectionState === 'failed' || peer.connectionState === 'closed') lose();
+  });
+
+  return {
+    close,
+    send(event) {
+      if (channel.readyState === 'open') channel.send(JSON.stringify(event));
+    },
+  };
+}
+
+/** Posts the offer and hands the answer on; returns the call's address. A call that cannot be used is ended at once. */
+async function post(offer: string, signal: AbortSignal, accept: (sdp: string) => Promise<void>): Promise<string | null> {
+  let answer: Response;
+  let body: string;
+  try {
+    answer = await fetch(CALLS, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/sdp' },
+      body: offer,
+      signal,
+    });
+    body = await answer.text();
+  } catch {
+    signal.throwIfAborted();
+    throw new CallFailure({ kind: 'unreachable' });
+  }
+  if (answer.status !== 201) {
+    throw new CallFailure(answerFailure(answer.status, answer.headers.get('Retry-After'), body, Date.now()));
+  }
+  const location = answer.headers.get('Location');
+  try {
+    signal.throwIfAborted();
+    await accept(body);
+  } catch (error) {
+    if (location !== null) endCall(location);
+    signal.throwIfAborted();
+    throw new CallFailure({
+      kind: 'rejected',
+      status: answer.status,
+      detail: error instanceof Error ? error.message : null,
+    });
+  }
+  return location;
+}
+
+function endCall(location: string): void {
+  // The server also notices the closed channel; this only tells it sooner, so a failure is of no interest.
+  void fetch(new URL(location, window.location.href), { method: 'DELETE', keepalive: true }).catch(() => undefined);
+}
+
+/** Resolves when every candidate is known, or after the limit with those that are. */
+function gathered(peer: RTCPeerConnection, signal: AbortSignal): Promise<void> {
+  return settle(GATHERING_LIMIT_MS, signal, (resolve) => {
+    const look = () => {
+      if (peer.iceGatheringState === 'complete') resolve();
+    };
+    peer.addEventListener('icegatheringstatechange', look);
+    look();
+    return () => peer.removeEventListener('icegatheringstatechange', look);
+  });
+}
+
+function opened(peer: RTCPeerConnection, channel: RTCDataChannel, signal: AbortSignal): Promise<void> {
+  return settle(
+    OPENING_LIMIT_MS,
+    signal,
+    (resolve, reject) => {
+      const fail = () => reject(new CallFailure({ kind: 'no-path' }));
+      const look = () => {
+        if (channel.readyState === 'open') resolve();
+        else if (channel.readyState === 'closed' || peer.connectionState === 'failed') fail();
+      };
+      channel.addEventListener('open', look);
+      channel.addEventListener('close', look);
+      peer.addEventListener('connectionstatechange', look);
+      look();
+      return () => {
+        channel.removeEventListener('open', look);
+        channel.removeEventListener('close', look);
+        peer.removeEventListener('connectionstatechange', look);
+      };
+    },
+    () => new CallFailure({ kind: 'no-path' }),
+  );
+}
+
+/** A promise with a time limit and an abort signal. `late` makes the error of the limit; without it the limit resolves. */
+function settle(
+  limitMs: number,
+  signal: AbortSignal,
+  start: (resolve: () => void, reject: (error: unknown) => void) => () => void,
+  late?: () => Error,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    let stop: () => void = () => undefined;
+    let settled = false;
+    const end = (finish: () => void) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      stop();
+      finish();
+    };
+    const abort = () => end(() => reject(signal.reason));
+    const timer = setTimeout(() => end(() => (late === undefined ? resolve() : reject(late()))), limitMs);
+    signal.addEventListener('abort', abort);
+    stop = start(
+      () => end(resolve),
+      (error) => end(() => reject(error)),
+    );
+    // What settled inside `start` was not there to be stopped yet.
+    if (settled) stop();
+  });
+}

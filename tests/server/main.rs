@@ -1,0 +1,11 @@
+//! The real binary with the starter models, from outside: its commands, its doors, its log, its process. `make models` fetches what
+//! these tests need. Each scenario starts one server, gathers what came of it, and ends it; the tests look at what was gathered.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod command;
+mod faults;
+mod offers;
+mod refusals;
+mod server;
+mod speech;
+mod talk;

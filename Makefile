@@ -61,7 +61,7 @@ test-browser: models tests/browser/node_modules/.package-lock.json
 	AVATAR_BIN=$(DEBUG) npm --prefix tests/browser test
 
 test-clients: models .venv/ready
-	AVATAR_BIN=$(DEBUG) .venv/bin/python -m pytest -q tests/clients
+	AVATAR_BIN=$(DEBUG) .venv/bin/python -m pytest tests/clients
 
 lint: $(if $(PAGE),web/dist/index.html)
 	$(CARGO) fmt --all --check

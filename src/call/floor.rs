@@ -303,11 +303,6 @@ impl Reads {
         let first_word = bare(clause.split_whitespace().next().unwrap_or_default());
         if OPENING_CLAUSES.contains(&first_word.as_str()) { Self::LeadingOn } else { Self::Open }
     }
-
-    /// A whole sentence, to which a reply may be prepared.
-    pub fn finished(self) -> bool {
-        matches!(self, Self::Question | Self::Statement)
-    }
 }
 
 /// Words after which an English speaker has more to say.

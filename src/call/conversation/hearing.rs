@@ -1,5 +1,6 @@
 //! The caller's side: speech starts, pauses, goes on, ends, and becomes text.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use audio::pcm::{Pcm, SampleRate};
@@ -48,8 +49,8 @@ impl Conversation {
     }
 
     fn turn_paused(&mut self, number: u64) {
-        let ask = self.transcribe(Urgency::Final);
         let audio = self.utterance.so_far();
+        let ask = self.transcribe(Urgency::Final, audio.clone());
         if let Some(turn) = &mut self.turn {
             // The final one replaces it.
             turn.partial = None;
@@ -70,7 +71,7 @@ impl Conversation {
         // Cut in mid-speech (too long, or committed by hand), or the pause's transcription failed: the text is still to be asked for.
         let ask = match self.turn.as_ref().and_then(|turn| turn.pause.as_ref()?.ask) {
             Some(ask) => ask,
-            None => self.transcribe(Urgency::Final),
+            None => self.transcribe(Urgency::Final, self.utterance.so_far()),
         };
         let audio = self.utterance.finish();
         let voice_end = self.floor.voice_end();
@@ -86,11 +87,11 @@ impl Conversation {
         }
     }
 
-    fn transcribe(&mut self, urgency: Urgency) -> AskId {
+    fn transcribe(&mut self, urgency: Urgency, audio: Arc<[f32]>) -> AskId {
         let ask = self.next_ask();
         self.steps.push_back(Step::Transcribe {
             ask,
-            audio: self.utterance.so_far(),
+            audio,
             language: self.session.language.clone(),
             urgency,
             speech: self.floor.voiced(),
@@ -102,7 +103,7 @@ impl Conversation {
         let voiced = self.floor.voiced();
         let due = self.floor.caller_speaks() && self.turn.as_mut().is_some_and(|turn| turn.cadence.start(now, voiced));
         if due {
-            let ask = self.transcribe(Urgency::Partial);
+            let ask = self.transcribe(Urgency::Partial, self.utterance.so_far());
             if let Some(turn) = &mut self.turn {
                 turn.partial = Some(ask);
             }

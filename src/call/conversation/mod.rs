@@ -144,13 +144,6 @@ fn choose_voice(voices: &[String], wanted: &str) -> String {
     voices.iter().find(fits).or(voices.first()).cloned().unwrap_or_default()
 }
 
-/// A mark of a turn's timings, measured from the end of the caller's voice.
-fn mark(slot: &mut Option<Duration>, voice_end: Option<Instant>, now: Instant) {
-    if let (None, Some(voice_end)) = (*slot, voice_end) {
-        *slot = Some(now.saturating_duration_since(voice_end));
-    }
-}
-
 /// Timings of a turn whose voice ended at `voice_end`.
 #[derive(Debug, Clone, Default)]
 struct Clocked {
@@ -159,7 +152,11 @@ struct Clocked {
 }
 
 impl Clocked {
+    /// A stage was reached, unless it had been before.
     fn mark(&mut self, now: Instant, slot: impl FnOnce(&mut Timings) -> &mut Option<Duration>) {
-        mark(slot(&mut self.timings), self.voice_end, now);
+        let slot = slot(&mut self.timings);
+        if let (None, Some(voice_end)) = (*slot, self.voice_end) {
+            *slot = Some(now.saturating_duration_since(voice_end));
+        }
     }
 }

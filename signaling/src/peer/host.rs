@@ -291,7 +291,7 @@ impl Inner {
             patience,
             switchboard: Arc::clone(&self.switchboard),
             seat,
-            held: (listed, registration),
+            held: (registration, listed),
         };
         self.handle.spawn(pump.run());
         Ok(answered)

@@ -58,8 +58,9 @@ pub(super) struct Pump {
     pub(super) patience: Patience,
     pub(super) switchboard: Arc<dyn Switchboard>,
     pub(super) seat: Seat,
-    /// Its place among the calls and on the port, given back last.
-    pub(super) held: (Listed, Registration),
+    /// Its claim on the port and its place among the calls, given back last and in this order: a call that is no longer
+    /// listed has left nothing behind.
+    pub(super) held: (Registration, Listed),
 }
 
 impl Pump {

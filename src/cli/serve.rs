@@ -97,11 +97,9 @@ fn defaults(config: &Config) -> SessionDefaults {
     }
 }
 
-/// The calls' port: of the same number as the page's, unless another is set.
 fn peer_settings(config: &Config, address: SocketAddr) -> PeerSettings {
-    let port = if config.udp_port == 0 { address.port() } else { config.udp_port };
     PeerSettings {
-        bind: SocketAddr::new(address.ip(), port),
+        bind: config.media_address(address),
         public: config.public_address.into_iter().collect(),
         ..PeerSettings::default()
     }

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::error::ApiError;
-use super::negotiator::NegotiateError;
+use crate::negotiate::NegotiateError;
 
 /// The longest body of an offer.
 pub const OFFER_LIMIT: usize = 1024 * 1024;
@@ -56,14 +56,10 @@ pub fn content_type(headers: &HeaderMap) -> String {
 
 /// An offer's text, if it can be one at all.
 pub fn sdp(bytes: &[u8]) -> Result<String, ApiError> {
-    let bad = |reason: &str| {
-        ApiError::from(NegotiateError::BadSdp(format!(
-            "{reason}; send the text of `RTCPeerConnection.localDescription`"
-        )))
-    };
+    let bad = |reason: &str| ApiError::from(NegotiateError::Malformed { why: reason.to_owned() });
     let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8 text"))?;
     if text.trim().is_empty() {
-        return Err(bad("it is empty"));
+        return Err(NegotiateError::Empty.into());
     }
     if !text.starts_with("v=0") {
         return Err(bad("it does not begin with `v=0`"));

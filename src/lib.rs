@@ -8,4 +8,6 @@ pub mod cores;
 pub mod engines;
 pub mod history;
 pub mod logging;
+pub mod readiness;
 pub mod tls;
+pub mod warm_up;

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::call::admission::SessionDefaults;
 use crate::call::record::{Answer, Keeper, Question, TurnRecord};
-use crate::engines::{EngineState, Missing};
+use crate::engines::{EngineReport, EngineState, Missing};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -71,9 +71,16 @@ impl Api {
             max_reply_tokens: 1,
         };
         let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
-        let exchange = Arc::new(Exchange::new(Err(none), history.clone(), defaults, 5));
         let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });
-        let state = ApiState { history: history.clone(), exchange, engines: Arc::new(reports.into()) };
+        let is_loading = reports.iter().any(|report| matches!(report.state, EngineState::Loading { .. }));
+        let readiness = if is_loading {
+            Readiness::expecting(reports.into())
+        } else {
+            Readiness::settled(Err(none), reports.into())
+        };
+        let readiness = Arc::new(readiness);
+        let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
+        let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));
         let guarded = require(conversations(state.clone()), keys);
         Self { router: with_safe_headers(public(state).merge(guarded)), history, folder }
@@ -386,12 +393,28 @@ async fn health_is_ok_while_calls_can_be_taken_and_503_while_not() {
             let (state, hint) = match state {
                 EngineState::Ready => ("ready", Value::Null),
                 EngineState::Missing { hint, .. } => ("missing", json!(hint)),
+                other => panic!("{other:?} is not among the cases"),
             };
             assert_eq!(health["models"][kind]["state"], state);
             assert_eq!(health["models"][kind]["hint"], hint);
             assert_eq!(health["models"][kind]["name"], format!("{kind}-model"));
         }
     }
+}
+
+#[tokio::test]
+async fn health_while_loading_is_503_and_says_how_far_it_is() {
+    let loading = |percent| EngineState::Loading { percent };
+    let engines =
+        [("vad", EngineState::Ready), ("stt", EngineState::WarmingUp), ("llm", loading(50)), ("tts", loading(0))];
+    let told = Api::with(&[], engines).get("/health").await;
+    let health = told.json();
+    assert_eq!((told.status.as_u16(), &health["status"]), (503, &json!("loading")));
+    assert_eq!(health["models"]["llm"], json!({"name": "llm-model", "state": "loading", "percent": 50}));
+    assert_eq!(health["models"]["stt"], json!({"name": "stt-model", "state": "warming_up"}));
+    assert_eq!(health["models"]["vad"]["state"], "ready");
+    // A quarter each: all, 90, 45 and nothing of it.
+    assert_eq!(health["percent"], 58);
 }
 
 // The page.

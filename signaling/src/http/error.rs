@@ -104,6 +104,9 @@ impl From<NegotiateError> for ApiError {
             NegotiateError::Refused(Refusal::Draining { retry_after }) => {
                 Self::server(S::SERVICE_UNAVAILABLE, "server_draining", message).retry_after(retry_after)
             }
+            NegotiateError::Refused(Refusal::Loading { retry_after, .. }) => {
+                Self::server(S::SERVICE_UNAVAILABLE, "server_loading", message).retry_after(retry_after)
+            }
             NegotiateError::Refused(Refusal::EngineMissing { .. }) => {
                 Self::server(S::SERVICE_UNAVAILABLE, "engine_missing", message)
             }

@@ -61,6 +61,7 @@ impl NegotiateError {
             Self::TooManyCandidates { .. } => "too_many_candidates",
             Self::Rejected { .. } => "offer_rejected",
             Self::Refused(Refusal::Full { .. }) => "too_many_calls",
+            Self::Refused(Refusal::Loading { .. }) => "loading",
             Self::Refused(Refusal::EngineMissing { .. }) => "engine_missing",
             Self::Refused(Refusal::Draining { .. }) => "shutting_down",
             Self::UnknownCall(_) => "call_not_found",

@@ -9,5 +9,6 @@ pub mod engines;
 pub mod history;
 pub mod logging;
 pub mod readiness;
+pub mod service;
 pub mod tls;
 pub mod warm_up;

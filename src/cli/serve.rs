@@ -25,6 +25,7 @@ use crate::engines;
 use crate::history::History;
 use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
+use crate::service::{self, ServiceParts};
 use crate::tls::{self, Subject};
 
 /// How long calls may go on after the server was told to stop.
@@ -129,8 +130,15 @@ fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
         origins: Origins::default(),
         ice_servers: config.ice_servers.clone(),
     };
+    let service = service::router(ServiceParts {
+        readiness: state.readiness.clone(),
+        exchange: state.exchange.clone(),
+        keys: keys.clone(),
+        origins: Origins::default(),
+        session: config.session.clone(),
+    });
     let guarded = http::keys::require(api::conversations(state.clone()), keys);
-    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)))
+    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(service))
 }
 
 /// Serves until the process is told to stop; then `drain`s.

@@ -55,6 +55,7 @@ impl NegotiateError {
             Self::BadFragment { .. } => "invalid_sdp_fragment",
             Self::Unsupported(_) => "unsupported",
             Self::Refused(Refusal::Full { .. }) => "server_full",
+            Self::Refused(Refusal::Loading { .. }) => "loading",
             Self::Refused(Refusal::EngineMissing { .. }) => "engine_missing",
             Self::Refused(Refusal::Draining { .. }) => "server_draining",
             Self::UnknownCall(_) => "call_not_found",

@@ -20,8 +20,13 @@ const DISCARDED: usize = 8 * 1024 * 1024;
 
 /// The whole body, if it has at most `limit` bytes.
 pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(PATIENCE, collect(body, limit)).await.unwrap_or_else(|_| {
-        let message = format!("the request's body did not arrive within {} s", PATIENCE.as_secs());
+    read_within(body, limit, PATIENCE).await
+}
+
+/// The same, for bodies that need longer than [`PATIENCE`] to arrive.
+pub async fn read_within(body: Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(patience, collect(body, limit)).await.unwrap_or_else(|_| {
+        let message = format!("the request's body did not arrive within {} s", patience.as_secs());
         Err(ApiError::invalid(StatusCode::REQUEST_TIMEOUT, "timeout", message))
     })
 }
@@ -43,7 +48,8 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         }
     }
     if seen > limit {
-        return Err(NegotiateError::TooLarge { limit }.into());
+        let message = format!("the request has more than {limit} bytes, which is the most that is taken here");
+        return Err(ApiError::invalid(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
     }
     Ok(kept.freeze())
 }

@@ -106,6 +106,9 @@ impl From<NegotiateError> for ApiError {
             NegotiateError::Refused(Refusal::Full { retry_after, .. } | Refusal::Draining { retry_after }) => {
                 Self::server(S::SERVICE_UNAVAILABLE, code, message).retry_after(retry_after)
             }
+            NegotiateError::Refused(Refusal::Loading { retry_after, .. }) => {
+                Self::server(S::SERVICE_UNAVAILABLE, "server_loading", message).retry_after(retry_after)
+            }
             NegotiateError::Refused(Refusal::EngineMissing { .. }) => {
                 Self::server(S::SERVICE_UNAVAILABLE, code, message)
             }

@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::call::admission::SessionDefaults;
 use crate::call::record::{Answer, Keeper, Question, TurnRecord};
-use crate::engines::{EngineState, Missing};
+use crate::engines::{EngineReport, EngineState, Missing};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -75,9 +75,16 @@ impl Api {
             max_reply_tokens: 1,
         };
         let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
-        let exchange = Arc::new(Exchange::new(Err(none), history.clone(), defaults, 5));
         let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });
-        let state = ApiState { history: history.clone(), exchange, engines: Arc::new(reports.into()) };
+        let is_loading = reports.iter().any(|report| matches!(report.state, EngineState::Loading { .. }));
+        let readiness = if is_loading {
+            Readiness::expecting(reports.into())
+        } else {
+            Readiness::settled(Err(none), reports.into())
+        };
+        let readiness = Arc::new(readiness);
+        let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
+        let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));
         let guarded = super::conversations(state.clone());
         let guarded = require(guarded, keys);

@@ -20,12 +20,28 @@ async fn health_is_ok_while_calls_can_be_taken_and_503_while_not() {
             let (state, hint) = match state {
                 EngineState::Ready => ("ready", Value::Null),
                 EngineState::Missing { hint, .. } => ("missing", json!(hint)),
+                other => panic!("{other:?} is not among the cases"),
             };
             assert_eq!(health["models"][kind]["state"], state);
             assert_eq!(health["models"][kind]["hint"], hint);
             assert_eq!(health["models"][kind]["name"], format!("{kind}-model"));
         }
     }
+}
+
+#[tokio::test]
+async fn health_while_loading_is_503_and_says_how_far_it_is() {
+    let loading = |percent| EngineState::Loading { percent };
+    let engines =
+        [("vad", EngineState::Ready), ("stt", EngineState::WarmingUp), ("llm", loading(50)), ("tts", loading(0))];
+    let told = Api::with(&[], engines).get("/health").await;
+    let health = told.json();
+    assert_eq!((told.status.as_u16(), &health["status"]), (503, &json!("loading")));
+    assert_eq!(health["models"]["llm"], json!({"name": "llm-model", "state": "loading", "percent": 50}));
+    assert_eq!(health["models"]["stt"], json!({"name": "stt-model", "state": "warming_up"}));
+    assert_eq!(health["models"]["vad"]["state"], "ready");
+    // A quarter each: all, 90, 45 and nothing of it.
+    assert_eq!(health["percent"], 58);
 }
 
 #[tokio::test]

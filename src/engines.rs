@@ -10,6 +10,7 @@ use models::catalogue::{Catalogue, CatalogueError, Kind, Model, State, Store};
 use models::error::EngineError;
 use models::llm::LanguageModel;
 use models::llm::gguf::{GgufModel, GgufOptions};
+use models::memory::{Place, Placement, Plan, Role};
 use models::onnx::OnnxRuntime;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
@@ -26,9 +27,10 @@ use models::vad::{TurnModel, VoiceDetector};
 
 use crate::call::driver::Engines;
 use crate::config::Config;
+use crate::placing;
 
 /// Recognisers at work at the same time. Two: one caller's final text does not wait for another's partial.
-const RECOGNIZERS: usize = 2;
+pub(crate) const RECOGNIZERS: usize = 2;
 /// Warm Festival processes.
 const FESTIVALS: usize = 2;
 
@@ -69,6 +71,7 @@ pub struct Missing {
 /// Opens what the configuration names. Takes seconds: not for a tokio worker.
 pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
     let shelf = Shelf::of(config)?;
+    shelf.plan.to_string().lines().for_each(|line| tracing::info!("{line}"));
     let names = &config.engines;
     let mut reports = Vec::new();
     let vad = report(&mut reports, "vad", true, shelf.vad(&names.vad));
@@ -150,11 +153,39 @@ fn report<T>(reports: &mut Vec<EngineReport>, kind: &'static str, needed: bool, 
 struct Shelf {
     catalogue: Catalogue,
     store: Store,
+    plan: Plan,
 }
 
 impl Shelf {
     fn of(config: &Config) -> Result<Self, CatalogueError> {
-        Ok(Self { catalogue: Catalogue::builtin()?, store: Store::new(config.models_dir()) })
+        let (catalogue, store) = (Catalogue::builtin()?, Store::new(config.models_dir()));
+        let plan = placing::for_this_machine(config, &catalogue, &store);
+        Ok(Self { catalogue, store, plan })
+    }
+
+    /// Opens the model that the plan has for `role`, or what would do in its stead; without a plan the one that was asked for.
+    fn open_planned<T>(
+        &self,
+        role: Role,
+        kind: Kind,
+        wanted: &str,
+        open: impl Fn(&Model, Option<&Placement>) -> Result<T, EngineError>,
+    ) -> Result<T, (String, String)> {
+        let tries = self.plan.tries(role);
+        let opened = placing::open_first(&tries, |placement| {
+            let model =
+                self.catalogue.get(&placement.model).map_err(|error| EngineError::BadRequest(error.to_string()))?;
+            open(model, Some(placement))
+        });
+        match opened {
+            Some(opened) => opened.map_err(|error| {
+                (tries.first().map_or_else(String::new, |placement| placement.model.clone()), error.to_string())
+            }),
+            None => {
+                let model = self.choose(kind, wanted)?;
+                open(model, None).map_err(|error| failed(model, &error))
+            }
+        }
     }
 
     /// The model of that id, or the best one present for `auto`.
@@ -230,18 +261,17 @@ impl Shelf {
     }
 
     fn stt(&self, wanted: &str) -> Found<Arc<dyn SpeechToText>> {
-        let model = self.choose(Kind::Stt, wanted)?;
-        let opened = self
-            .recognizers(model)
-            .and_then(|recognizers| RecognizerPool::start(recognizers, languages(model), PoolLimits::default()));
-        let stt = opened.map_err(|error| failed(model, &error))?;
+        let stt = self.open_planned(Role::SpeechToText, Kind::Stt, wanted, |model, placement| {
+            let recognizers = self.recognizers(model, placement.map_or(Place::Cpu, |placement| placement.place))?;
+            RecognizerPool::start(recognizers, languages(model), PoolLimits::default())
+        })?;
         let name = stt.name();
         Ok((Arc::new(stt), name))
     }
 
-    fn recognizers(&self, model: &Model) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
+    fn recognizers(&self, model: &Model, place: Place) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
         if model.id.starts_with("whisper") {
-            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads())?;
+            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads(), place)?;
             return Ok(whispers.into_iter().map(|whisper| Box::new(whisper) as Box<dyn Recognizer>).collect());
         }
         let runtime = self.runtime()?;
@@ -250,15 +280,30 @@ impl Shelf {
     }
 
     fn llm(&self, wanted: &str, system_prompt: &str) -> Found<Arc<dyn LanguageModel>> {
-        // A path to any GGUF file will do as well.
-        let (name, path) = if wanted.ends_with(".gguf") {
-            (wanted.to_owned(), PathBuf::from(wanted))
-        } else {
-            let model = self.choose(Kind::Llm, wanted)?;
-            (model.id.clone(), self.file(model))
+        let options = |placement: Option<&Placement>| -> Result<GgufOptions, EngineError> {
+            let mut options = GgufOptions { system_prompt: Some(system_prompt.to_owned()), ..GgufOptions::default() };
+            if let Some(placement) = placement {
+                options.device = placement.place.device()?;
+                options.context = placement.context.unwrap_or(options.context);
+                options.cache_budget = usize::try_from(placement.calls).unwrap_or(options.cache_budget);
+            }
+            Ok(options)
         };
-        let options = GgufOptions { system_prompt: Some(system_prompt.to_owned()), ..GgufOptions::default() };
-        let llm = open_llm(&path, &options).map_err(|error| (name, error.to_string()))?;
+        let load = |path: &Path, placement: Option<&Placement>| {
+            let place = placement.map_or(Place::Cpu, |placement| placement.place);
+            open_llm(path, &options(placement)?).map_err(|error| error.or_out_of_memory("the language model", place))
+        };
+        // A path to any GGUF file will do as well.
+        let llm = if wanted.ends_with(".gguf") {
+            let path = Path::new(wanted);
+            let opened =
+                placing::open_first(&self.plan.tries(Role::LanguageModel), |placement| load(path, Some(placement)));
+            opened.unwrap_or_else(|| load(path, None)).map_err(|error| (wanted.to_owned(), error.to_string()))?
+        } else {
+            self.open_planned(Role::LanguageModel, Kind::Llm, wanted, |model, placement| {
+                load(&self.file(model), placement)
+            })?
+        };
         let name = llm.name();
         Ok((Arc::new(llm), name))
     }

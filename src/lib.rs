@@ -8,4 +8,5 @@ pub mod cores;
 pub mod engines;
 pub mod history;
 pub mod logging;
+mod placing;
 pub mod tls;

@@ -80,7 +80,7 @@ memory plan for 5 calls
   cuda:0 (RTX 4090): 10.4 GiB of 23.0 GiB free, the driver's share included
   cpu (main memory): - of 16.0 GiB free
 ";
-        assert_eq!(plan(&machine, &[wish.clone()], 5).to_string(), expected);
+        assert_eq!(plan(&machine, std::slice::from_ref(&wish), 5).to_string(), expected);
 
         let small = Machine { cards: Vec::new(), memory: Some(1_024 * MIB) };
         let table = plan(&small, &[wish], 1).to_string();

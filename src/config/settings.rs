@@ -110,6 +110,10 @@ settings! {
         llm: String = "auto".into(),
         /// Text to speech. Cost: with Flite 12 ms, with Festival 20 ms of CPU a second of speech.
         tts: String = "auto".into(),
+        /// Where models compute: `auto`, `cpu`, `cuda:0` (or another number), `metal`, `vulkan`. `auto` puts on a card what fits
+        /// for `max_calls` calls, see `docs/gpu.md`; a card by name is used alone, with the CPU for the rest. Cost: on a card its
+        /// memory, as `avatar doctor` shows it.
+        device: String = "auto".into(),
     }
 }
 

@@ -26,7 +26,8 @@ fn pitch(pcm: &Pcm) -> f64 {
 
 fn wav(seconds: usize, hertz: u32) -> Vec<u8> {
     let rate = SampleRate::new(hertz).unwrap();
-    let samples = (0..seconds * hertz as usize).map(|n| (n as f32 * 440.0 * std::f32::consts::TAU / hertz as f32).sin());
+    let samples =
+        (0..seconds * hertz as usize).map(|n| (n as f32 * 440.0 * std::f32::consts::TAU / hertz as f32).sin());
     let mut bytes = Vec::new();
     crate::wav::write(&Pcm::new(rate, samples.collect()), &mut bytes).unwrap();
     bytes

@@ -6,6 +6,7 @@
 
 mod cache;
 mod file;
+mod footprint;
 mod network;
 mod sampler;
 mod scheduler;
@@ -23,13 +24,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use candle_core::Device;
+
 use self::file::GgufFile;
+pub use self::footprint::{Footprint, footprint};
 use self::network::{Network, Sizes};
 use self::scheduler::{Inbox, Job, Scheduler};
 use self::template::ChatTemplate;
 use self::tokens::Tokens;
 use super::{GenerateRequest, Generation, LanguageModel, Message, Speaker};
 use crate::error::EngineError;
+
+/// Reads a chat template and renders `messages` with it, without a model.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn render(source: &str, messages: &[Message]) -> Result<String, String> {
+    ChatTemplate::new(source, "<s>", "</s>")?.render(messages)
+}
 
 /// How errors call this engine.
 const ENGINE: &str = "the language model";
@@ -44,11 +54,13 @@ pub struct GgufOptions {
     pub cache_budget: usize,
     /// The system prompt that most conversations begin with: it is read once, at load.
     pub system_prompt: Option<String>,
+    /// Where weights, caches and activations lie.
+    pub device: Device,
 }
 
 impl Default for GgufOptions {
     fn default() -> Self {
-        Self { context: 4096, cache_budget: 1 << 30, system_prompt: None }
+        Self { context: 4096, cache_budget: 1 << 30, system_prompt: None, device: Device::Cpu }
     }
 }
 

@@ -444,5 +444,5 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Engine
 }
 
 fn failed(reason: String) -> EngineError {
-    EngineError::Failed { engine: ENGINE, reason }
+    EngineError::Failed { engine: ENGINE, reason }.or_out_of_memory(ENGINE, "its device")
 }

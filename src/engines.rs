@@ -19,6 +19,7 @@ use models::stt::{Recognizer, SpeechToText};
 use models::tts::TextToSpeech;
 use models::tts::festival::Festival;
 use models::tts::flite::Flite;
+use models::tts::pocket::{PocketTts, Precision, Release};
 use models::tts::service::SpeechService;
 use models::tts::voices::Voices;
 use models::vad::silero::Silero;
@@ -33,6 +34,9 @@ use crate::placing;
 pub(crate) const RECOGNIZERS: usize = 2;
 /// Warm Festival processes.
 const FESTIVALS: usize = 2;
+
+/// A neural voice that needs more of real time than this for its speech is not what `auto` speaks with.
+const KEEPS_UP: f32 = 0.8;
 
 /// What was found of one engine.
 #[derive(Debug, Clone)]
@@ -359,16 +363,47 @@ impl Shelf {
         Ok((Arc::new(llm), name))
     }
 
+    /// The neural voice that is wanted; for `auto` the best one present that keeps up with real time here, as a warm-up sentence shows, else
+    /// the smallest one. With it whether it keeps up.
+    fn neural_voices(&self, wanted: &str, why: &mut Vec<String>) -> Vec<(&Model, Arc<dyn TextToSpeech>, bool)> {
+        let mut slow = Vec::new();
+        for model in self.catalogue.of_kind(Kind::Tts) {
+            let Some(release) = pocket_release(model) else { continue };
+            if wanted != model.id && (wanted != "auto" || !self.catalogue.is_ready(model, &self.store)) {
+                continue;
+            }
+            match PocketTts::open(&self.folder(model), release, Precision::default()) {
+                Ok((voice, speed)) => {
+                    let (factor, first_audio) = (speed.real_time_factor, speed.first_audio);
+                    tracing::info!(model = model.id, factor, ?first_audio, "neural voice warmed up");
+                    let keeps_up = factor < KEEPS_UP || wanted == model.id;
+                    let opened: Vec<(&Model, Arc<dyn TextToSpeech>, bool)> = vec![(model, Arc::new(voice), keeps_up)];
+                    if keeps_up {
+                        return opened;
+                    }
+                    slow = opened;
+                }
+                Err(error) => why.push(error.to_string()),
+            }
+        }
+        slow
+    }
+
     /// The wanted voice's engine first; the others too, so that each call can choose.
     fn tts(&self, wanted: &str) -> Found<Arc<dyn TextToSpeech>> {
-        let opened = [("flite", flite()), ("festival", festival())];
         let mut engines = Vec::new();
         let mut why = Vec::new();
-        for (name, engine) in opened {
+        let mut neural = self.neural_voices(wanted, &mut why);
+        for (name, engine) in [("flite", flite()), ("festival", festival())] {
             match engine {
                 Ok(engine) => engines.push((name, engine)),
                 Err(error) => why.push(error.to_string()),
             }
+        }
+        // First what keeps up, best first; what does not is still there for who asks for it.
+        neural.reverse();
+        for (model, engine, keeps_up) in neural {
+            engines.insert(if keeps_up { 0 } else { engines.len() }, (model.id.as_str(), engine));
         }
         // Ids of the catalogue begin with the engine's name, as `festival-slt-hts`.
         engines.sort_by_key(|(name, _)| !wanted.starts_with(name));
@@ -381,6 +416,15 @@ impl Shelf {
             Voices::new(engines, None).map_err(|error| (wanted.to_owned(), format!("{error}; {}", why.join("; "))))?;
         let name = voices.name();
         Ok((Arc::new(voices), name))
+    }
+}
+
+/// Which release of Pocket TTS a model of the catalogue is.
+fn pocket_release(model: &Model) -> Option<Release> {
+    match model.id.as_str() {
+        "pocket-tts" => Some(Release::English),
+        "pocket-tts-18m" => Some(Release::English18M),
+        _ => None,
     }
 }
 

@@ -88,7 +88,7 @@ def tiny_gguf(name, architecture):
 
 
 def tiny_ggml():
-    """As models::untrusted::ggml reads it: the length, then only what is not skipped."""
+    """As models::fuzzing::ggml reads it: the length, then only what is not skipped."""
     vocabulary, audio, state, text, mels, bins = 51_865, 1_500, 32, 64, 80, 201
     header = [0x67676D6C, vocabulary, audio, state, 1, 1, text, state, 1, 1, mels, 1, mels, bins]
     data = struct.pack("<14i", *header)

@@ -1,4 +1,4 @@
-//! See `models::untrusted::ggml`.
+//! See `models::fuzzing::ggml`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| models::untrusted::ggml(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| models::fuzzing::ggml(bytes));

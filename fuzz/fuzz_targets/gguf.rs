@@ -13,6 +13,6 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     if std::fs::write(&*FILE, bytes).is_ok() {
-        models::untrusted::gguf(&FILE);
+        models::fuzzing::gguf(&FILE);
     }
 });

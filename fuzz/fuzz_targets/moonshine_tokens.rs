@@ -1,4 +1,4 @@
-//! See `models::untrusted::moonshine_tokens`.
+//! See `models::fuzzing::moonshine_tokens`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| models::untrusted::moonshine_tokens(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| models::fuzzing::moonshine_tokens(bytes));

@@ -1,4 +1,4 @@
-//! See `models::untrusted::safetensors`.
+//! See `models::fuzzing::safetensors`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| models::untrusted::safetensors(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| models::fuzzing::safetensors(bytes));

@@ -7,12 +7,12 @@
 pub mod cancel;
 pub mod catalogue;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod llm;
 pub mod memory;
 pub mod onnx;
 pub mod stt;
 pub mod text;
 pub mod tts;
-#[cfg(any(test, fuzzing))]
-pub mod untrusted;
 pub mod vad;

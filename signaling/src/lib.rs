@@ -1,6 +1,8 @@
 //! Every door a call comes in by. A door translates between its protocol and a [`line::Line`]; it decides nothing.
 
 pub mod caller;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod line;
 pub mod negotiate;
@@ -8,6 +10,4 @@ pub mod peer;
 pub mod protocol;
 pub mod realtime;
 pub mod secret;
-#[cfg(any(test, fuzzing))]
-pub mod untrusted;
 pub mod whip;

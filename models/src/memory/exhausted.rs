@@ -1,18 +1,19 @@
 //! Telling "no memory left" from other failures. The libraries report it in words, each in its own.
 
 use std::fmt::Display;
+use std::io::Read;
 
-use super::place::Place;
 use crate::error::EngineError;
 
 /// How CUDA's driver and cuBLAS, ggml, Metal and Rust's allocator say it.
-const WORDS: [&str; 7] = [
+const WORDS: [&str; 8] = [
     "CUDA_ERROR_OUT_OF_MEMORY",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "cudaErrorMemoryAllocation",
     "out of memory",
     "OutOfMemory",
     "memory allocation of",
+    "memory allocation failed",
     "failed to allocate",
 ];
 
@@ -36,20 +37,21 @@ impl EngineError {
     }
 }
 
-/// An empty list with room for `length` values, or [`EngineError::OutOfMemory`]: for buffers large enough that the system may
-/// refuse them.
-pub fn reserve<T>(engine: &'static str, length: usize) -> Result<Vec<T>, EngineError> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(length).map_err(|error| EngineError::OutOfMemory {
-        engine,
-        place: Place::Cpu.to_string(),
-        reason: format!("{error} ({} MiB)", length.saturating_mul(size_of::<T>()) >> 20),
-    })?;
-    Ok(buffer)
+/// Reads `length` bytes, asking for the memory first: where the system refuses it, the words are those [`says_so`] knows.
+pub fn read(reader: &mut impl Read, length: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|error| format!("{error} ({} MiB)", length >> 20))?;
+    // Not zeroed first: these are gigabytes.
+    let read = reader.take(length as u64).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if read < length {
+        return Err(format!("only {read} of {length} bytes are there"));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::place::Place;
     use super::*;
 
     #[test]
@@ -70,9 +72,10 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_no_machine_has_is_an_error_and_not_the_end() {
-        let refused = reserve::<f32>("the voice", usize::MAX / 8).err();
-        assert!(refused.is_some_and(|error| error.is_out_of_memory()));
-        assert!(reserve::<f32>("the voice", 16).is_ok_and(|buffer| buffer.capacity() >= 16));
+    fn weights_that_no_memory_holds_are_an_error_and_not_the_end() {
+        let refused = read(&mut std::io::empty(), usize::MAX / 8).err().unwrap_or_default();
+        assert!(says_so(&refused), "{refused}");
+        assert_eq!(read(&mut &b"abc"[..], 3).as_deref(), Ok(&b"abc"[..]));
+        assert!(read(&mut &b"abc"[..], 4).is_err_and(|reason| reason.contains("3 of 4") && !says_so(&reason)));
     }
 }

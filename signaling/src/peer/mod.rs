@@ -31,7 +31,7 @@ pub use stats::CallStats;
 
 /// Reads an offer, and a fragment that follows it, as a call does before anything is made for them.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn read_untrusted(offer: &str, text: &str) {
+pub(crate) fn read_for_fuzzing(offer: &str, text: &str) {
     let checked = offer::check(offer);
     if let Ok(fragment) = fragment::Fragment::parse(text)
         && fragment.restarts(offer)

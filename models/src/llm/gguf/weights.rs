@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,6 +14,7 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{CpuStorage, D, Device, Module, Result, Tensor};
 
 use super::file::{Flaw, GgufFile, TensorInfo};
+use crate::memory::exhausted;
 
 /// Elements in a block of Q8_0, and its bytes: a half-precision scale and 32 signed bytes.
 const BLOCK: usize = 32;
@@ -130,10 +131,9 @@ fn load(file: &GgufFile, source: &mut File, want: &Wanted, device: &Device) -> s
     if info.shape != expected {
         return Err(format!("tensor `{name}` has the shape {:?} instead of {expected:?}", info.shape));
     }
-    let mut bytes = vec![0; info.bytes];
-    source
-        .seek(SeekFrom::Start(info.start))
-        .and_then(|_| source.read_exact(&mut bytes))
+    let found = source.seek(SeekFrom::Start(info.start)).map_err(|error| error.to_string());
+    let bytes = found
+        .and_then(|_| exhausted::read(source, info.bytes))
         .map_err(|error| format!("tensor `{name}` cannot be read: {error}"))?;
     convert(info, want, bytes, device).map_err(|error| format!("tensor `{name}`: {error}"))
 }

@@ -6,7 +6,7 @@
 pub fn session_description(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (offer, fragment) = text.split_once('\0').unwrap_or((&text, ""));
-    crate::peer::read_untrusted(offer, fragment);
+    crate::peer::read_for_fuzzing(offer, fragment);
 }
 
 #[cfg(test)]

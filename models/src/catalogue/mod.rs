@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 
 pub mod hub;
 pub mod library;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "for tests, which fail by panicking")]
-mod mirror;
 pub mod pull;
 pub mod store;
 pub mod wheel;

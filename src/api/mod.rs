@@ -1,4 +1,4 @@
-//! REST: conversations and their audio, health, and the page. Reads; decides nothing.
+//! REST: conversations and their audio, health, what the page needs for a call, and the page. Reads; decides nothing.
 
 mod conversations;
 mod error;
@@ -7,10 +7,13 @@ mod page;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use signaling::http::IceServer;
 use signaling::http::error::ApiError;
+use signaling::secret::Secret;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::call::admission::Exchange;
@@ -34,6 +37,23 @@ pub fn conversations(state: ApiState) -> Router {
         .route("/api/conversations/{id}/turns/{turn}/audio/{side}", get(conversations::audio))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
+}
+
+/// `GET /api/ice-servers`: the STUN and TURN servers of the config, in the browser's own form (`RTCIceServer`). With their passwords: to
+/// be shown only to those who hold a key, where there are keys.
+pub fn ice_servers(servers: &[IceServer]) -> Router {
+    let servers = servers.iter().map(|server| {
+        let credential = server.credential.as_ref().map(Secret::reveal);
+        match (&server.username, credential) {
+            (Some(username), Some(credential)) => {
+                json!({ "urls": server.urls, "username": username, "credential": credential })
+            }
+            _ => json!({ "urls": server.urls }),
+        }
+    });
+    let list = Value::Array(servers.collect());
+    let answer = move || async move { ([(header::CACHE_CONTROL, "no-store")], Json(list)) };
+    Router::new().route("/api/ice-servers", get(answer)).method_not_allowed_fallback(method_not_allowed)
 }
 
 /// What anyone may see: health, and the page.

@@ -135,7 +135,8 @@ fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
         origins: Origins::default(),
         session: config.session.clone(),
     });
-    let guarded = http::keys::require(api::conversations(state.clone()), keys);
+    let guarded = api::conversations(state.clone()).merge(api::ice_servers(&config.ice_servers));
+    let guarded = http::keys::require(guarded, keys);
     api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(service))
 }
 

@@ -9,9 +9,6 @@ mod check;
 mod entry;
 pub mod hub;
 pub mod library;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "for tests, which fail by panicking")]
-mod mirror;
 pub mod pull;
 pub mod store;
 #[cfg(test)]

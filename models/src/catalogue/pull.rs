@@ -392,4 +392,4 @@ fn check_space(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -389,7 +389,7 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use super::super::mirror::{catalogue, sha256_hex};
+    use super::super::pull::tests::mirror::{catalogue, sha256_hex};
     use super::*;
 
     fn store_with(bytes: &[u8]) -> (tempfile::TempDir, Store, Model) {

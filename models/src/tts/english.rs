@@ -118,3 +118,28 @@ fn ascii_for(c: char) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// For the tests of each engine: what its `voice` cannot say is refused with the reason.
+#[cfg(test)]
+pub(super) fn assert_refused<T>(mut say: impl FnMut(&str, &str) -> Result<T, EngineError>, voice: &str) {
+    let cases = [
+        ("", "nothing that can be spoken"),
+        ("   ", "nothing that can be spoken"),
+        ("😀🎉", "nothing that can be spoken"),
+        ("...", "nothing that can be spoken"),
+        ("?!", "nothing that can be spoken"),
+        ("你好，我是小明。", "English only"),
+        ("我有three個蘋果。", "English only"),
+        ("Привет, мир five", "English only"),
+        ("こんにちは twenty twenty-six", "English only"),
+    ];
+    for (text, reason) in cases {
+        let refused = say(text, voice).err();
+        assert!(
+            matches!(&refused, Some(EngineError::BadRequest(why)) if why.contains(reason)),
+            "{text:?}: {refused:?}"
+        );
+    }
+    let refused = say("Hello.", "nobody/nobody").err();
+    assert!(matches!(&refused, Some(EngineError::BadRequest(why)) if why.contains(voice)), "{refused:?}");
+}

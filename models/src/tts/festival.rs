@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use audio::pcm::{self, Pcm, SampleRate};
 
-use super::{Synthesizer, Voice, english};
+use super::{Synthesizer, Voice, english, voices};
 use crate::error::EngineError;
 
 pub const ENGINE: &str = "festival";
@@ -111,7 +111,7 @@ impl Synthesizer for Festival {
         sink: &mut dyn FnMut(Pcm) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         if voice != VOICE {
-            return Err(EngineError::BadRequest(format!("{voice:?} is not a voice of Festival; there is {VOICE}")));
+            return Err(voices::unknown(voice, &self.voices()));
         }
         let plain = english::plain(text, voice)?;
         for piece in english::pieces(&plain) {

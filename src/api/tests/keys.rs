@@ -36,3 +36,23 @@ async fn health_and_the_page_need_no_key() {
         assert_eq!(api.get(path).await.status, StatusCode::OK, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_browser_is_told_the_relays_and_their_passwords_only_with_a_key() {
+    let open = Api::new();
+    let expected = json!([
+        { "urls": ["stun:stun.example:3478"] },
+        { "urls": ["turn:turn.example:3478?transport=udp"], "username": "caller", "credential": "hush" },
+    ]);
+    let told = open.get("/api/ice-servers").await;
+    assert_eq!((told.status, told.json()), (StatusCode::OK, expected.clone()));
+    assert_eq!(told.header("cache-control"), "no-store");
+
+    let closed = Api::with(&[KEY], [("stt", EngineState::Ready)]);
+    let without = closed.get("/api/ice-servers").await;
+    assert_eq!((without.status, without.error_code().as_str()), (StatusCode::UNAUTHORIZED, "missing_api_key"));
+    let wrong = closed.get_with("/api/ice-servers", "authorization", "Bearer wrong").await;
+    assert_eq!((wrong.status, wrong.error_code().as_str()), (StatusCode::UNAUTHORIZED, "invalid_api_key"));
+    let with = closed.get_with("/api/ice-servers", "authorization", &format!("Bearer {KEY}")).await;
+    assert_eq!((with.status, with.json()), (StatusCode::OK, expected));
+}

@@ -86,7 +86,13 @@ impl Api {
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
         let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));
-        let guarded = super::conversations(state.clone());
+        let turn = IceServer {
+            urls: vec!["turn:turn.example:3478?transport=udp".to_owned()],
+            username: Some("caller".to_owned()),
+            credential: Some(Secret::new("hush")),
+        };
+        let stun = IceServer { urls: vec!["stun:stun.example:3478".to_owned()], username: None, credential: None };
+        let guarded = super::conversations(state.clone()).merge(ice_servers(&[stun, turn]));
         let guarded = require(guarded, keys);
         Self { router: with_safe_headers(public(state).merge(guarded)), history, folder }
     }

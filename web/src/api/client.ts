@@ -2,6 +2,7 @@
  * The server's REST doors: history and health. What comes back is outside data, so it is checked here once; the rest of the
  * page can trust the types.
  */
+import { withKey } from './key';
 import { parseStages, type Stages } from '../realtime/events';
 
 export interface ConversationSummary {
@@ -54,7 +55,7 @@ export interface Health {
 /** Why the server gave no answer that can be shown. */
 export class ApiError extends Error {
   constructor(
-    readonly kind: 'unreachable' | 'not-found' | 'broken',
+    readonly kind: 'unreachable' | 'not-found' | 'key' | 'broken',
     message: string,
   ) {
     super(message);
@@ -142,12 +143,13 @@ export function readHealth(value: unknown): Health {
 async function get(path: string, signal: AbortSignal | undefined, alsoAccept?: number): Promise<unknown> {
   let answer: Response;
   try {
-    answer = await fetch(path, { headers: { Accept: 'application/json' }, signal: signal ?? null });
+    answer = await fetch(path, { headers: withKey({ Accept: 'application/json' }), signal: signal ?? null });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError('unreachable', `${path}: no answer`);
   }
   if (!answer.ok && answer.status !== alsoAccept) {
+    if (answer.status === 401) throw new ApiError('key', `${path}: a key is needed`);
     if (answer.status === 404) throw new ApiError('not-found', `${path}: not found`);
     throw new ApiError(answer.status === 502 || answer.status === 504 ? 'unreachable' : 'broken', `${path}: ${answer.status}`);
   }
@@ -171,6 +173,13 @@ export async function listConversations(before: string | null, signal?: AbortSig
 
 export async function getConversation(id: string, signal?: AbortSignal): Promise<Conversation> {
   return readConversation(await get(`/api/conversations/${encodeURIComponent(id)}`, signal));
+}
+
+/** A recording that only holders of the key may hear: an audio element sends no key, so it is fetched for it. Revoke the address after use. */
+export async function fetchRecording(path: string): Promise<string> {
+  const answer = await fetch(path, { headers: withKey() });
+  if (!answer.ok) throw new ApiError('broken', `${path}: ${answer.status}`);
+  return URL.createObjectURL(await answer.blob());
 }
 
 /** Health; a server that is down says so with 503 and the same body. */

@@ -2,9 +2,11 @@ import { ChevronLeft, Hand } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'wouter';
+import { apiKey } from '../api/key';
 import { ApiError, getConversation, type Conversation, type RecordedTurn, type Side } from '../api/client';
 import { fullDate, milliseconds, timeOfDay } from '../ui/format';
 import { Empty } from '../ui/Empty';
+import { KeyForm } from '../ui/KeyForm';
 import { Player } from '../ui/Player';
 import { Waterfall } from '../ui/Waterfall';
 import styles from './ConversationPane.module.css';
@@ -29,6 +31,11 @@ export function ConversationPane({ id }: { id: string }) {
     return () => request.abort();
   }, [id, tries]);
 
+  const retry = () => {
+    setState({ kind: 'loading' });
+    setTries(tries + 1);
+  };
+
   return (
     <>
       <Link href="/history" className={styles.back}>
@@ -46,15 +53,10 @@ export function ConversationPane({ id }: { id: string }) {
             <Link className="button" href="/history">
               {t('history.back')}
             </Link>
+          ) : state.error instanceof ApiError && state.error.kind === 'key' ? (
+            <KeyForm wrong={apiKey() !== null} done={retry} />
           ) : (
-            <button
-              type="button"
-              className="button"
-              onClick={() => {
-                setState({ kind: 'loading' });
-                setTries(tries + 1);
-              }}
-            >
+            <button type="button" className="button" onClick={retry}>
               {t('history.retry')}
             </button>
           )}

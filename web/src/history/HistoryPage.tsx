@@ -1,7 +1,10 @@
 import { History } from 'lucide-react';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'wouter';
+import { ApiError } from '../api/client';
+import { apiKey } from '../api/key';
 import { Empty } from '../ui/Empty';
+import { KeyForm } from '../ui/KeyForm';
 import { ConversationList } from './ConversationList';
 import { ConversationPane } from './ConversationPane';
 import styles from './HistoryPage.module.css';
@@ -29,11 +32,16 @@ export function HistoryPage({ id }: { id: string | null }) {
     );
   }
   if (id === null && state.kind === 'failed') {
+    const refused = state.error instanceof ApiError && state.error.kind === 'key' && apiKey() !== null;
     return (
-      <Empty title={t('history.title')} body={t(problemKey(state.error))} testid="failure">
-        <button type="button" className="button primary" onClick={conversations.reload}>
-          {t('history.retry')}
-        </button>
+      <Empty title={t('history.title')} body={t(refused ? 'key.wrong' : problemKey(state.error))} testid="failure">
+        {state.error instanceof ApiError && state.error.kind === 'key' ? (
+          <KeyForm wrong={refused} done={conversations.reload} />
+        ) : (
+          <button type="button" className="button primary" onClick={conversations.reload}>
+            {t('history.retry')}
+          </button>
+        )}
       </Empty>
     );
   }

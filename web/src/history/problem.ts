@@ -6,6 +6,7 @@ export function problemKey(error: unknown) {
   const keys = {
     unreachable: 'history.errorUnreachable',
     'not-found': 'history.errorNotFound',
+    key: 'history.errorKey',
     broken: 'history.errorBroken',
   } as const;
   return keys[error.kind];

@@ -146,6 +146,10 @@ export const en = {
     loading: {
       title: 'The server is still getting ready',
       body: 'It has just started and is loading its models. That takes from a few seconds to some minutes.',
+      },
+    key: {
+      title: 'This server wants a key',
+      body: 'Whoever runs it has set API keys. Ask them for one and enter it here to call.',
     },
     engine: {
       title: 'A part of the server is missing',
@@ -171,6 +175,13 @@ export const en = {
     worthATryNow: 'Worth another try now',
     callingAgain: 'Calling again in {{time}}',
     autoRetry: 'Call again automatically',
+  },
+  key: {
+    label: 'API key',
+    use: 'Use this key',
+    wrong: 'The server didn’t take that key. It may be mistyped, or it has been replaced.',
+    kept: 'The key stays in this tab and is forgotten when you close it. It is sent to this server only.',
+    forget: 'Forget the key',
   },
   history: {
     title: 'History',
@@ -200,6 +211,7 @@ export const en = {
     silent: 'Nothing was heard of this reply.',
     errorUnreachable: 'The server doesn’t answer.',
     errorBroken: 'The history couldn’t be read.',
+    errorKey: 'The server shows its conversations only to those who have an API key.',
     errorNotFound: 'This conversation doesn’t exist, or no longer does.',
     retry: 'Try again',
   },

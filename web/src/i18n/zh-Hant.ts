@@ -148,6 +148,10 @@ export const zhHant: Dictionary = {
     loading: {
       title: '伺服器還在準備',
       body: '伺服器剛啟動，正在載入模型，需要幾秒到幾分鐘。',
+      },
+    key: {
+      title: '這台伺服器需要金鑰',
+      body: '管理者設定了 API 金鑰。請向管理者索取，在這裡輸入後就能通話。',
     },
     engine: {
       title: '伺服器缺少元件',
@@ -173,6 +177,13 @@ export const zhHant: Dictionary = {
     worthATryNow: '現在可以再試',
     callingAgain: '{{time}} 後自動重撥',
     autoRetry: '自動重撥',
+  },
+  key: {
+    label: 'API 金鑰',
+    use: '使用這把金鑰',
+    wrong: '伺服器不接受這把金鑰。可能是輸入錯誤，或金鑰已經更換。',
+    kept: '金鑰只保留在這個分頁，關閉後就會忘記，也只會傳送給這台伺服器。',
+    forget: '忘記金鑰',
   },
   history: {
     title: '紀錄',
@@ -202,6 +213,7 @@ export const zhHant: Dictionary = {
     silent: '這則回覆沒有播放出來。',
     errorUnreachable: '伺服器沒有回應。',
     errorBroken: '無法讀取紀錄。',
+    errorKey: '必須有 API 金鑰，伺服器才會顯示對話。',
     errorNotFound: '這段對話不存在，或已經刪除。',
     retry: '再試一次',
   },

@@ -4,6 +4,7 @@
  *
  * Promises: at most one call at a time; a call that was given up while it was being set up never comes alive later.
  */
+import { iceServers } from '../api/ice';
 import { Meter } from '../audio/meter';
 import { connect, openMicrophone, type Connection } from './connection';
 import { diagnostics } from './diagnostics';
@@ -73,6 +74,8 @@ export class Call {
     this.change({ phase: { kind: 'asking' }, session: emptySession, muted: false, soundBlocked: false });
 
     try {
+      // First, since whoever has no key need not be asked for the microphone.
+      const servers = await iceServers(attempt.signal);
       const microphone = await openMicrophone();
       if (attempt.signal.aborted) {
         for (const track of microphone.getTracks()) track.stop();
@@ -82,6 +85,7 @@ export class Call {
       this.change({ phase: { kind: 'connecting' } });
       const connection = await connect(
         microphone,
+        servers,
         {
           onEvent: (event) => this.take(event, attempt),
           onRemote: (stream) => this.play(stream, attempt),

@@ -89,7 +89,7 @@ describe('a call', () => {
   it('opens, passes events on, and hangs up once, there and here', async () => {
     const one = track();
     const heard = hooks();
-    const connection = await connect(microphoneOf(one), heard, new AbortController().signal);
+    const connection = await connect(microphoneOf(one), [], heard, new AbortController().signal);
     const { channel } = FakePeer.last;
     channel.dispatchEvent(new MessageEvent('message', { data: '{"type":"session.created"}' }));
     channel.dispatchEvent(new MessageEvent('message', { data: 'not json' }));
@@ -104,7 +104,7 @@ describe('a call', () => {
   });
 
   it('is ended when the page goes away', async () => {
-    await connect(microphoneOf(track()), hooks(), new AbortController().signal);
+    await connect(microphoneOf(track()), [], hooks(), new AbortController().signal);
     window.dispatchEvent(new Event('pagehide'));
     expect(deleted).toHaveLength(1);
     expect(FakePeer.last.closed).toBe(true);
@@ -113,7 +113,7 @@ describe('a call', () => {
   it('says when it is interrupted, is back, and is lost', async () => {
     const heard = hooks();
     const one = track();
-    await connect(microphoneOf(one), heard, new AbortController().signal);
+    await connect(microphoneOf(one), [], heard, new AbortController().signal);
     const peer = FakePeer.last;
     peer.turn('disconnected');
     peer.turn('connected');
@@ -128,7 +128,7 @@ describe('a call that does not come about leaves no microphone open', () => {
   it('when the server is full', async () => {
     answer = async () => new Response('{}', { status: 503, headers: { 'Retry-After': '9' } });
     const one = track();
-    expect(await failureOf(connect(microphoneOf(one), hooks(), new AbortController().signal))).toEqual({
+    expect(await failureOf(connect(microphoneOf(one), [], hooks(), new AbortController().signal))).toEqual({
       kind: 'full',
       retryAfter: 9,
       detail: null,
@@ -140,13 +140,13 @@ describe('a call that does not come about leaves no microphone open', () => {
   it('when the server cannot be reached', async () => {
     answer = () => Promise.reject(new TypeError('Failed to fetch'));
     const one = track();
-    expect(await failureOf(connect(microphoneOf(one), hooks(), new AbortController().signal))).toEqual({ kind: 'unreachable' });
+    expect(await failureOf(connect(microphoneOf(one), [], hooks(), new AbortController().signal))).toEqual({ kind: 'unreachable' });
     expect(one.stop).toHaveBeenCalled();
   });
 
   it('when the answer makes no sense, and the server is told', async () => {
     answer = async () => new Response('gibberish', { status: 201, headers: { Location: '/v1/realtime/calls/rtc_2' } });
-    expect(await failureOf(connect(microphoneOf(track()), hooks(), new AbortController().signal))).toMatchObject({
+    expect(await failureOf(connect(microphoneOf(track()), [], hooks(), new AbortController().signal))).toMatchObject({
       kind: 'rejected',
       detail: 'bad sdp',
     });
@@ -157,7 +157,7 @@ describe('a call that does not come about leaves no microphone open', () => {
     vi.useFakeTimers();
     const open = vi.spyOn(FakeChannel.prototype, 'turn').mockImplementation(() => undefined);
     const one = track();
-    const failing = failureOf(connect(microphoneOf(one), hooks(), new AbortController().signal));
+    const failing = failureOf(connect(microphoneOf(one), [], hooks(), new AbortController().signal));
     await vi.advanceTimersByTimeAsync(12_000);
     expect(await failing).toEqual({ kind: 'no-path' });
     expect(one.stop).toHaveBeenCalled();
@@ -172,7 +172,7 @@ describe('a call that does not come about leaves no microphone open', () => {
       return accepted();
     };
     const one = track();
-    expect(await failureOf(connect(microphoneOf(one), hooks(), gone.signal))).not.toBeNull();
+    expect(await failureOf(connect(microphoneOf(one), [], hooks(), gone.signal))).not.toBeNull();
     expect(one.stop).toHaveBeenCalled();
     expect(deleted).toHaveLength(1);
   });

@@ -4,12 +4,15 @@
  * Promises: whatever goes wrong, tracks are stopped and the peer connection is closed; a call that the server has accepted is
  * ended there too. Knows nothing of turns or of React.
  */
+import { withKey } from '../api/key';
 import { parseEvent, type ServerEvent } from './events';
 import { answerFailure, CallFailure, microphoneFailure } from './failure';
 
 const CALLS = '/v1/realtime/calls';
 /** The server does not take trickled candidates, so they are gathered first; host candidates need far less than this. */
 const GATHERING_LIMIT_MS = 1_000;
+/** With STUN and TURN servers, which have to answer first; one of them that is down must not hold the call up for long. */
+const RELAYED_GATHERING_LIMIT_MS = 3_000;
 /** From the answer to an open data channel. Beyond it a firewall is in the way. */
 const OPENING_LIMIT_MS = 12_000;
 
@@ -45,11 +48,16 @@ export async function openMicrophone(): Promise<MediaStream> {
 }
 
 /**
- * Calls the server with `microphone` and resolves when the data channel is open. Rejects with a [`CallFailure`], or with the
+ * Calls the server with `microphone`, by way of `iceServers` where it can't be reached directly, and resolves when the data channel is open. Rejects with a [`CallFailure`], or with the
  * signal's reason when the caller gave up; either way nothing is left behind. Takes ownership of `microphone`.
  */
-export async function connect(microphone: MediaStream, hooks: Hooks, signal: AbortSignal): Promise<Connection> {
-  const peer = new RTCPeerConnection();
+export async function connect(
+  microphone: MediaStream,
+  iceServers: RTCIceServer[],
+  hooks: Hooks,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const peer = new RTCPeerConnection({ iceServers });
   const channel = peer.createDataChannel('oai-events');
   let location: string | null = null;
   let phase: 'opening' | 'open' | 'closed' = 'opening';
@@ -85,7 +93,7 @@ export async function connect(microphone: MediaStream, hooks: Hooks, signal: Abo
     });
 
     await peer.setLocalDescription(await peer.createOffer());
-    await gathered(peer, signal);
+    await gathered(peer, iceServers.length === 0 ? GATHERING_LIMIT_MS : RELAYED_GATHERING_LIMIT_MS, signal);
     location = await post(peer.localDescription?.sdp ?? '', signal, (sdp) =>
       peer.setRemoteDescription({ type: 'answer', sdp }),
     );
@@ -121,7 +129,7 @@ async function post(offer: string, signal: AbortSignal, accept: (sdp: string) =>
   try {
     answer = await fetch(CALLS, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/sdp' },
+      headers: withKey({ 'Content-Type': 'application/sdp' }),
       body: offer,
       signal,
     });
@@ -151,12 +159,13 @@ async function post(offer: string, signal: AbortSignal, accept: (sdp: string) =>
 
 function endCall(location: string): void {
   // The server also notices the closed channel; this only tells it sooner, so a failure is of no interest.
-  void fetch(new URL(location, window.location.href), { method: 'DELETE', keepalive: true }).catch(() => undefined);
+  const request = { method: 'DELETE', keepalive: true, headers: withKey() };
+  void fetch(new URL(location, window.location.href), request).catch(() => undefined);
 }
 
 /** Resolves when every candidate is known, or after the limit with those that are. */
-function gathered(peer: RTCPeerConnection, signal: AbortSignal): Promise<void> {
-  return settle(GATHERING_LIMIT_MS, signal, (resolve) => {
+function gathered(peer: RTCPeerConnection, limitMs: number, signal: AbortSignal): Promise<void> {
+  return settle(limitMs, signal, (resolve) => {
     const look = () => {
       if (peer.iceGatheringState === 'complete') resolve();
     };

@@ -29,6 +29,11 @@ describe('an answer that is not a call', () => {
     expect(answerFailure(429, null, '', 0)).toEqual({ kind: 'full', retryAfter: 10, detail: null });
   });
 
+  it('is a question for the key when none came, or a wrong one', () => {
+    expect(answerFailure(401, null, body('missing_api_key', 'a key is needed'), 0)).toEqual({ kind: 'key', wrong: false });
+    expect(answerFailure(401, null, body('invalid_api_key', 'not one of'), 0)).toEqual({ kind: 'key', wrong: true });
+  });
+
   it('is an absent server when a proxy answers for it', () => {
     expect(answerFailure(502, null, '', 0)).toEqual({ kind: 'unreachable' });
   });

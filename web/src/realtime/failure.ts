@@ -20,6 +20,8 @@ export type Failure =
   | { kind: 'draining'; retryAfter: number; detail: string | null }
   /** The server is loading its models; `retryAfter` in seconds. */
   | { kind: 'loading'; retryAfter: number; detail: string | null }
+  /** The server wants an API key; `wrong` if it has refused one. */
+  | { kind: 'key'; wrong: boolean }
   /** The server lacks an engine; `detail` is its own hint. */
   | { kind: 'engine'; detail: string | null }
   | { kind: 'unreachable' }
@@ -80,6 +82,7 @@ export function answerFailure(status: number, retryAfter: string | null, body: s
   const error = readError(body);
   const detail = error.message;
   const wait = retryAfterSeconds(retryAfter, now);
+  if (status === 401) return { kind: 'key', wrong: error.code === 'invalid_api_key' };
   if (status === 502 || status === 504) return { kind: 'unreachable' };
   if (status === 503 || status === 429) {
     if (/drain|shut/.test(error.code)) return { kind: 'draining', retryAfter: wait ?? DEFAULT_RETRY_SECONDS, detail };

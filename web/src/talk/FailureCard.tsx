@@ -1,8 +1,9 @@
-import { Hourglass, Lock, MicOff, PhoneMissed, PhoneOff, ServerOff, TriangleAlert, WifiOff, type LucideIcon } from 'lucide-react';
+import { Hourglass, KeyRound, Lock, MicOff, PhoneMissed, PhoneOff, ServerOff, TriangleAlert, WifiOff, type LucideIcon } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useCall, useCallView } from '../app/call-context';
 import type { Failure, FailureKind } from '../realtime/failure';
+import { KeyForm } from '../ui/KeyForm';
 import { clock } from '../ui/format';
 import styles from './FailureCard.module.css';
 
@@ -16,6 +17,7 @@ const icons: Record<FailureKind, LucideIcon> = {
   full: PhoneMissed,
   draining: PhoneMissed,
   loading: Hourglass,
+  key: KeyRound,
   engine: ServerOff,
   unreachable: WifiOff,
   'no-path': WifiOff,
@@ -41,7 +43,8 @@ export function FailureCard({ failure, at }: { failure: Failure; at: number }) {
         <Icon size={20} aria-hidden="true" />
         {t(`failure.${failure.kind}.title`)}
       </h2>
-      <p>{t(`failure.${failure.kind}.body`)}</p>
+      <p>{t(failure.kind === 'key' && failure.wrong ? 'key.wrong' : `failure.${failure.kind}.body`)}</p>
+      {failure.kind === 'key' && <KeyForm wrong={failure.wrong} done={() => void call.start()} />}
       {detail !== null && (
         <p className={styles.detail}>
           <span>{t('failure.serverSays')}</span>
@@ -50,7 +53,7 @@ export function FailureCard({ failure, at }: { failure: Failure; at: number }) {
       )}
       {wait !== null && <Countdown key={at} until={at + wait * 1000} />}
       <div className={styles.actions}>
-        {!hopeless.includes(failure.kind) && (
+        {failure.kind !== 'key' && !hopeless.includes(failure.kind) && (
           <button
             type="button"
             className="button primary"

@@ -1,6 +1,8 @@
 import { Pause, Play } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
+import { ApiError, fetchRecording } from '../api/client';
+import { apiKey } from '../api/key';
 import { clock } from './format';
 import styles from './Player.module.css';
 
@@ -36,6 +38,22 @@ export function Player({ src, durationMs, label, testid, tone }: Props) {
     return () => cancelAnimationFrame(frame);
   }, [state]);
 
+  // Where the server wants a key the recording is fetched with it, at the first press.
+  const fetched = useRef<string | null>(null);
+  useEffect(
+    () => () => {
+      if (fetched.current !== null) URL.revokeObjectURL(fetched.current);
+    },
+    [],
+  );
+  const start = async (element: HTMLAudioElement) => {
+    if (apiKey() !== null && fetched.current === null) {
+      fetched.current = await fetchRecording(src);
+      element.src = fetched.current;
+    }
+    await element.play();
+  };
+
   const toggle = () => {
     const element = audio.current;
     if (element === null) return;
@@ -44,9 +62,9 @@ export function Player({ src, durationMs, label, testid, tone }: Props) {
       return;
     }
     if (state === 'failed') element.load();
-    void element.play().catch(() => {
+    void start(element).catch((error: unknown) => {
       // Pausing before the sound has come rejects too; only a real error is one.
-      if (element.error !== null) setState('failed');
+      if (element.error !== null || error instanceof ApiError) setState('failed');
     });
   };
 

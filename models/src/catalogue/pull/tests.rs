@@ -1,11 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(in crate::catalogue) mod mirror;
+
 use std::cell::RefCell;
 use std::net::TcpListener;
 
-use super::super::mirror::{
-    COMMIT, Fault, HubFile, LOOSE, Mirror, PINNED, catalogue, pip_script, pip_with, sha256_hex,
-};
+use self::mirror::{COMMIT, Fault, HubFile, LOOSE, Mirror, PINNED, catalogue, pip_script, pip_with, sha256_hex};
 use super::super::store::State;
 use super::*;
 

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use audio::pcm::{self, Pcm, SampleRate};
 
 use self::ffi::FliteVoice;
-use super::{Synthesizer, Voice, english};
+use super::{Synthesizer, Voice, english, voices};
 use crate::error::EngineError;
 
 pub const ENGINE: &str = "flite";
@@ -80,9 +80,7 @@ impl Synthesizer for Flite {
         sink: &mut dyn FnMut(Pcm) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let found = self.voices.iter_mut().find(|(known, _)| known.id == voice);
-        let Some((_, speaker)) = found else {
-            return Err(EngineError::BadRequest(format!("{voice:?} is not a voice of Flite; see the list of voices")));
-        };
+        let Some((_, speaker)) = found else { return Err(voices::unknown(voice, &self.voices())) };
         let plain = english::plain(text, voice)?;
         let mut stopped = false;
         for piece in english::pieces(&plain) {

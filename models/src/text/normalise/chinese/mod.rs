@@ -57,7 +57,9 @@ const ROWS: &[Row<()>] = &[
     (At::Digit, patterns::MACHINE, |f| NAMES.machine(f.whole())),
     (At::Digit, patterns::VERSION, |f| Some(NAMES.version(f.whole(), NAMES.dot))),
     (At::Letter, r"[vV]([0-9]{1,6}(?:\.[0-9]{1,6}){0,5}){end}", |f| {
-        Some(format!("版本{}", NAMES.version(f.group(1), NAMES.dot)))
+        let told = ["版本", "版"].iter().any(|word| f.before.trim_end().ends_with(word));
+        let number = NAMES.version(f.group(1), NAMES.dot);
+        Some(if told { number } else { format!("版本{number}") })
     }),
     (At::Digit, r"([0-9]{1,2})/([0-9]{1,2}){end}", calendar::day_month),
     (At::Digit, r"[0-9]{1,6}(?:/[0-9]{1,6}){2,}{end}", amounts::joined),
@@ -74,8 +76,8 @@ const ROWS: &[Row<()>] = &[
     // Amounts.
     (At::Any, r"{sign}({num})(?: ?[-–~] ?{sign}?({num}))?([萬億兆]{1,2})?", money),
     (At::Digit, r"({num}) ?([€£¥₩]|(?:USD|NTD|TWD|HKD|EUR|GBP|JPY|RMB|CNY){end})", amounts::money_after),
-    (At::Digit, r"({num})(?: ?[x×] ?10\^|[eE])([-+]?[0-9]{1,4}){end}", amounts::power_of_ten),
-    (At::Digit, r"()10\^([-+]?[0-9]{1,4}){end}", amounts::power_of_ten),
+    (At::Digit, r"({num})(?: ?[x×] ?10\^|[eE])([-+]?[0-9]{1,4}){end}(?: {unit}{end})?", amounts::power_of_ten),
+    (At::Digit, r"()10\^([-+]?[0-9]{1,4}){end}(?: {unit}{end})?", amounts::power_of_ten),
     (At::Digit, r"{num}(?: ?[x×] ?{num}){1,3}{end}", amounts::dimensions),
     (At::Digit, r"({num})(?:%? ?[-–~] ?({num}))? ?%", amounts::percent),
     (At::Any, r"(-)?({num}) ?(°[CF])", amounts::temperature),

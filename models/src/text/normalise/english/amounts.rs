@@ -205,9 +205,18 @@ pub(super) fn mixed(found: &Found<'_>) -> Option<String> {
 /// `1.5e10`, `6.02×10^23`, `10^-3`.
 pub(super) fn power_of_ten(found: &Found<'_>) -> Option<String> {
     let power = to_the_power(found.group(2), found.dialect);
-    Some(match found.group(1) {
+    let number = match found.group(1) {
         "" => format!("ten {power}"),
         mantissa => format!("{} times ten {power}", number(Number::of(mantissa), found.dialect)),
+    };
+    let sign = found.group(3);
+    if sign.is_empty() {
+        return Some(number);
+    }
+    Some(match UNITS.iter().find(|unit| unit.0 == sign) {
+        Some(unit) => format!("{number} {}", unit.2),
+        // A word like any other.
+        None => format!("{number} {}", super::say(sign, found.dialect)),
     })
 }
 

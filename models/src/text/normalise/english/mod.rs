@@ -64,7 +64,9 @@ const ROWS: &[Row<bool>] = &[
     (At::Digit, r"([0-9]{1,2})([-/.])([0-9]{1,2})([-/.])([0-9]{4}|[0-9]{2}){end}", calendar::day_month_year),
     (At::Digit, patterns::VERSION, |f| Some(NAMES.version(f.whole(), "point"))),
     (At::Letter, r"[vV]([0-9]{1,6}(?:\.[0-9]{1,6}){0,5}){end}", |f| {
-        Some(format!("version {}", NAMES.version(f.group(1), "point")))
+        let told = f.word_before().eq_ignore_ascii_case("version");
+        let number = NAMES.version(f.group(1), "point");
+        Some(if told { number } else { format!("version {number}") })
     }),
     (At::Digit, r"([0-9]{1,2})/([0-9]{1,2}){end}", calendar::day_month),
     (At::Digit, r"[0-9]{1,6}(?:/[0-9]{1,6}){2,}{end}", amounts::joined),
@@ -85,8 +87,8 @@ const ROWS: &[Row<bool>] = &[
     // Amounts.
     (At::Any, r"{sign}({num})(?: ?[-–~] ?{sign}?({num}))?{scale}", money),
     (At::Digit, r"({num}) ?([€£¥₩元]|(?:USD|NTD|TWD|EUR|GBP|JPY|RMB|CNY|CHF){end})", amounts::money_after),
-    (At::Digit, r"({num})(?: ?[x×] ?10\^|[eE])([-+]?[0-9]{1,4}){end}", amounts::power_of_ten),
-    (At::Digit, r"()10\^([-+]?[0-9]{1,4}){end}", amounts::power_of_ten),
+    (At::Digit, r"({num})(?: ?[x×] ?10\^|[eE])([-+]?[0-9]{1,4}){end}(?: {unit}{end})?", amounts::power_of_ten),
+    (At::Digit, r"()10\^([-+]?[0-9]{1,4}){end}(?: {unit}{end})?", amounts::power_of_ten),
     (At::Digit, r"{num}(?:(?:[x×]| x ){num}){1,3}{end}", amounts::dimensions),
     (At::Digit, r"([0-9,]{1,20})(?:st|nd|rd|th){end}", amounts::ordinals),
     (At::Digit, r"({num}) ?{unit}", amounts::measure),

@@ -252,4 +252,7 @@ pub(super) const AMERICAN: &[(&str, &str)] = &[
     ("$", "$"),
     ("a - b", "a - b"),
     ("--- *** ...", "--- *** ..."),
+    ("Light moves at 3×10^8 m/s.", "Light moves at three times ten to the power of eight meters per second."),
+    ("10^6 people and 1e3 USD", "ten to the power of six people and one times ten to the power of three U S D"),
+    ("Version v2.0.1 is out", "Version two point zero point one is out"),
 ];

@@ -15,16 +15,16 @@ use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::Catalogue;
-use super::hub::Hub;
-use super::store::hex;
-use super::wheel::Pip;
+use crate::catalogue::Catalogue;
+use crate::catalogue::hub::Hub;
+use crate::catalogue::store::hex;
+use crate::catalogue::wheel::Pip;
 
-pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(in crate::catalogue) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// What goes wrong with one answer that would have carried bytes; without one it goes right.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Fault {
+pub(in crate::catalogue) enum Fault {
     /// The connection ends after so many bytes of the body.
     CutAfter(usize),
     /// As many bytes, but other ones.
@@ -40,7 +40,7 @@ pub(super) enum Fault {
 
 /// A file of the hub.
 #[derive(Debug, Clone, Default)]
-pub(super) struct HubFile {
+pub(in crate::catalogue) struct HubFile {
     pub bytes: Vec<u8>,
     /// States hash, size and commit, as the real hub does.
     pub stated: bool,
@@ -50,7 +50,7 @@ pub(super) struct HubFile {
 }
 
 /// What was asked: path and `Range`.
-pub(super) type Asked = (String, Option<String>);
+pub(in crate::catalogue) type Asked = (String, Option<String>);
 
 #[derive(Default)]
 struct Shared {
@@ -59,7 +59,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-pub(super) struct Mirror {
+pub(in crate::catalogue) struct Mirror {
     pub base: String,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -191,17 +191,17 @@ fn answer(mut stream: TcpStream, shared: &Shared, base: &str) {
     }
 }
 
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+pub(in crate::catalogue) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
 /// Where `catalogue`'s model `pinned` has its file on the hub.
-pub(super) const PINNED: &str = "/owner/pinned/resolve/main/weights.bin";
-pub(super) const LOOSE: &str = "/owner/loose/resolve/main/loose.gguf";
+pub(in crate::catalogue) const PINNED: &str = "/owner/pinned/resolve/main/weights.bin";
+pub(in crate::catalogue) const LOOSE: &str = "/owner/loose/resolve/main/loose.gguf";
 
 /// `pinned` (hub, then wheel), `sibling` (the same wheel only, needs `pinned`), `loose` (hub only, no hash known). All have
 /// `bytes`.
-pub(super) fn catalogue(bytes: &[u8]) -> Catalogue {
+pub(in crate::catalogue) fn catalogue(bytes: &[u8]) -> Catalogue {
     let common = "languages = []\nlicence = \"MIT\"\nquality = 1\nmemory_mib = 1";
     let pin = format!("size = {}, sha256 = \"{}\"", bytes.len(), sha256_hex(bytes));
     let wheel = |name| {
@@ -251,7 +251,7 @@ pub(super) fn catalogue(bytes: &[u8]) -> Catalogue {
 }
 
 /// A pip that "downloads" a wheel with these members, and writes its arguments to `pip-calls` in `dir`.
-pub(super) fn pip_with(dir: &Path, members: &[(&str, &[u8])]) -> Pip {
+pub(in crate::catalogue) fn pip_with(dir: &Path, members: &[(&str, &[u8])]) -> Pip {
     let wheel = dir.join("toy-1.2-py3-none-any.whl");
     let mut zip = ZipWriter::new(fs::File::create(&wheel).unwrap());
     for (name, bytes) in members {
@@ -272,7 +272,7 @@ pub(super) fn pip_with(dir: &Path, members: &[(&str, &[u8])]) -> Pip {
 }
 
 /// A pip that is this shell script, and answers `--version`.
-pub(super) fn pip_script(dir: &Path, script: &str) -> Pip {
+pub(in crate::catalogue) fn pip_script(dir: &Path, script: &str) -> Pip {
     let path = dir.join("pip.sh");
     fs::write(&path, format!("[ \"$*\" = --version ] && exit 0\n{script}")).unwrap();
     Pip { commands: vec![vec!["sh".into(), path.into()]], stall_timeout: Duration::from_secs(20) }

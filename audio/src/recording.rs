@@ -166,7 +166,7 @@ impl Codec {
                 decoded.hertz = audio.spec().rate();
                 audio.copy_to_vec_interleaved(&mut decoded.interleaved);
                 let frames = decoded.interleaved.chunks_exact(channels);
-                decoded.mono.extend(frames.map(|frame| mixed(frame)));
+                decoded.mono.extend(frames.map(mixed));
             }
         }
         Ok(())

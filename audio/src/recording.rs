@@ -7,6 +7,7 @@
 //! A packet that is broken is left out; a file that breaks off is good up to there.
 
 use std::io::{Cursor, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
@@ -52,6 +53,16 @@ pub enum RecordingError {
 
 /// Reads one recording, mixed to mono, at `rate`. No more than `longest` of it is ever held.
 pub fn read(
+    bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    rate: SampleRate,
+    longest: Duration,
+) -> Result<Pcm, RecordingError> {
+    // Decoders of seven formats, and files from anywhere: should one of them panic, it is the file that is refused.
+    catch_unwind(AssertUnwindSafe(|| decode(bytes, rate, longest)))
+        .unwrap_or_else(|_| Err(RecordingError::Malformed("its decoder gave up".to_owned())))
+}
+
+fn decode(
     bytes: impl AsRef<[u8]> + Send + Sync + 'static,
     rate: SampleRate,
     longest: Duration,
@@ -155,7 +166,7 @@ impl Codec {
                 decoded.hertz = audio.spec().rate();
                 audio.copy_to_vec_interleaved(&mut decoded.interleaved);
                 let frames = decoded.interleaved.chunks_exact(channels);
-                decoded.mono.extend(frames.map(|frame| mixed(frame)));
+                decoded.mono.extend(frames.map(mixed));
             }
         }
         Ok(())
@@ -197,6 +208,8 @@ impl Kept {
         if let Some(mut resampler) = self.resampler.take() {
             resampler.flush(&mut self.samples);
         }
+        // The resampler swings past full scale beside a jump.
+        self.samples.iter_mut().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
         if self.samples.is_empty() { Err(RecordingError::NoAudio) } else { Ok(Pcm::new(self.rate, self.samples)) }
     }
 }

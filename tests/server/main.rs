@@ -7,5 +7,6 @@ mod faults;
 mod offers;
 mod refusals;
 mod server;
+mod service;
 mod speech;
 mod talk;

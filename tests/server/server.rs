@@ -44,6 +44,21 @@ impl Told {
 impl Server {
     /// With its data in `folder`, and what it says in `log` and `out` beside it.
     pub fn start(folder: &Path, key: Option<&'static str>, adjust: impl FnOnce(&mut Command)) -> Self {
+        // The line that comes once the models are loaded, or are known to be missing.
+        Self::started(folder, key, adjust, "open ")
+    }
+
+    /// The same, as soon as its doors are open.
+    pub fn start_loading(folder: &Path, adjust: impl FnOnce(&mut Command)) -> Self {
+        Self::started(folder, None, adjust, "follow it on ")
+    }
+
+    fn started(
+        folder: &Path,
+        key: Option<&'static str>,
+        adjust: impl FnOnce(&mut Command),
+        before_the_address: &str,
+    ) -> Self {
         // The system chooses the port, and the server says which it is.
         let mut command = avatar(folder, &["serve", "--listen", "127.0.0.1:0", "--data-dir", "kept"]);
         if let Some(key) = key {
@@ -57,9 +72,9 @@ impl Server {
         let started = Instant::now();
         while server.url.is_empty() {
             let said = read(&folder.join("out"));
-            // The line that comes once the models are loaded, or are known to be missing.
-            if let Some(at) = said.find("open http://").filter(|_| said.ends_with('\n')) {
-                server.url = said[at..].trim_start_matches("open ").trim_end().to_owned();
+            let line = said.lines().find_map(|line| line.split_once(before_the_address));
+            if let Some((_, url)) = line.filter(|_| said.ends_with('\n')) {
+                server.url = url.to_owned();
             }
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended ({ended:?}): {}", server.log());
@@ -67,6 +82,19 @@ impl Server {
             sleep(Duration::from_millis(20));
         }
         server
+    }
+
+    /// Its health once it is known whether calls can be taken.
+    pub fn until_known(&self) -> Told {
+        let started = Instant::now();
+        loop {
+            let health = self.get("/health");
+            if health.json()["status"] != "loading" {
+                return health;
+            }
+            assert!(started.elapsed() < START, "it goes on loading: {}", self.log());
+            sleep(Duration::from_millis(20));
+        }
     }
 
     /// Everything it has logged.

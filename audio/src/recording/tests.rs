@@ -4,7 +4,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::level::peak;
 
 const RATE: SampleRate = SampleRate::HZ_16000;
 const LONGEST: Duration = Duration::from_secs(60);
@@ -43,9 +42,11 @@ fn a_tone_is_the_same_tone_whatever_it_is_kept_in() {
         let seconds = pcm.duration().as_secs_f64();
         assert!((0.97..1.1).contains(&seconds), "{name}: {seconds} s");
         assert!((pitch(&pcm) - 440.0).abs() < 440.0 * 0.05, "{name}: {} Hz", pitch(&pcm));
-        let level = peak(&pcm.samples[4_000..12_000]);
-        let expected = if name == "wav" { 1.0 } else { 0.375 };
-        assert!((level - expected).abs() < 0.06, "{name}: {level}");
+        // The effective value of the mean of both sides.
+        let expected = if name == "wav" { 1.0 } else { 0.375 } / 2_f32.sqrt();
+        let middle = &pcm.samples[4_000..12_000];
+        let level = (middle.iter().map(|sample| sample * sample).sum::<f32>() / middle.len() as f32).sqrt();
+        assert!((level / expected - 1.0).abs() < 0.1, "{name}: {level}, not {expected}");
     }
 }
 
@@ -58,7 +59,7 @@ fn a_small_file_that_unfolds_to_hours_is_refused_before_it_is_held() {
         }
         writer.finish().unwrap()
     };
-    assert!(silence.len() < 60_000, "{}", silence.len());
+    assert!(silence.len() < 200_000, "{}", silence.len());
     assert!(matches!(read(silence, RATE, LONGEST), Err(RecordingError::TooLong(longest)) if longest == LONGEST));
     assert!(matches!(read(wav(3, 8_000), RATE, Duration::from_secs(2)), Err(RecordingError::TooLong(_))));
 }
@@ -103,7 +104,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         if let Ok(pcm) = read(bytes, RATE, LONGEST) {
-            prop_assert!(pcm.samples.iter().all(|sample| sample.abs() <= 1.1));
+            prop_assert!(pcm.samples.iter().all(|sample| sample.abs() <= 1.0));
         }
     }
 }

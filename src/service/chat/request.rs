@@ -55,7 +55,7 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     let is_empty = |value: &Value| match value {
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
-        other => *other == Value::Bool(false) || *other == Value::from(0),
+        other => matches!(other.as_bool(), Some(false)) || matches!(other.as_u64(), Some(0)),
     };
     for name in
         ["tools", "functions", "logprobs", "top_logprobs", "logit_bias", "audio", "prediction", "web_search_options"]

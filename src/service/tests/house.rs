@@ -122,7 +122,7 @@ impl House {
         self.told(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    pub async fn from_page(&self, origin: &str, path: &str) -> Told {
+    pub async fn get_from_page(&self, origin: &str, path: &str) -> Told {
         self.told(Request::get(path).header("origin", origin).body(Body::empty()).unwrap()).await
     }
 

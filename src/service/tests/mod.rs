@@ -122,8 +122,8 @@ async fn other_methods_and_foreign_pages_are_refused_as_by_every_door() {
     let house = House::new();
     let told = house.get("/v1/chat/completions").await;
     assert_eq!((told.status, told.error_code().as_str()), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));
-    let told = house.from_page("https://evil.example", "/v1/models").await;
+    let told = house.get_from_page("https://evil.example", "/v1/models").await;
     assert_eq!((told.status, told.error_code().as_str()), (StatusCode::FORBIDDEN, "origin_not_allowed"));
-    let told = house.from_page("http://localhost:5173", "/v1/models").await;
+    let told = house.get_from_page("http://localhost:5173", "/v1/models").await;
     assert_eq!((told.status, told.header("access-control-allow-origin")), (StatusCode::OK, "http://localhost:5173"));
 }

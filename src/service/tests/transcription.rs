@@ -91,7 +91,8 @@ async fn a_stream_gives_each_stretch_and_then_the_whole() {
 async fn what_cannot_be_transcribed_is_refused_with_the_name_of_the_field() {
     let house = House::new();
     let file = recording(&[(0.5, 1)]);
-    let cases: [(Option<&[u8]>, &[(&str, &str)], u16, &str, &str); 9] = [
+    type Case<'a> = (Option<&'a [u8]>, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
+    let cases: [Case<'_>; 9] = [
         (None, &[], 400, "missing_required_parameter", "file"),
         (Some(b""), &[], 400, "invalid_audio", "file"),
         (Some(b"this is no recording"), &[], 400, "invalid_audio", "file"),

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn speech_is_found_with_a_margin_and_without_the_silence_around_it() {
         let found = stretches(&[(QUIET, 10.0), (LOUD, 3.2), (QUIET, 10.0)]);
-        assert_eq!(found, [312 - MARGIN..312 + 100 + MARGIN]);
+        assert_eq!((found.len(), &found[0]), (1, &(312 - MARGIN..312 + 100 + MARGIN)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ from rules import GPT4O, LLAMA3, QWEN2, byte_letters
 OUT = pathlib.Path(__file__).parents[3] / "models/tests/parity/llm"
 # Sequences: the first is read whole, then cut back to KEPT tokens and continued with other ones.
 LENGTH, KEPT, CONTINUED, GREEDY = 60, 23, 20, 16
-AT, THEN_AT = [0, 33, 59], [0, 19]
+AT, SHORT_AT, THEN_AT = [0, 33, 59], [0, 20, 29], [0, 19]
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -207,7 +207,7 @@ def judge(name, model, tokenizer, length=LENGTH):
     random = np.random.default_rng(7)
     ids = random.integers(0, vocabulary, length).tolist()
     then = random.integers(0, vocabulary, min(CONTINUED, length - KEPT)).tolist()
-    at, then_at = [at for at in AT if at < length], [at for at in THEN_AT if at < len(then)]
+    at, then_at = AT if length == LENGTH else SHORT_AT, [at for at in THEN_AT if at < len(then)]
     then_logits = logits(model, ids[:KEPT] + then)[KEPT:]
     said = fast.apply_chat_template(CHAT, add_generation_prompt=True, tokenize=False)
     prompt = fast(said, add_special_tokens=False)["input_ids"]

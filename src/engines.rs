@@ -13,7 +13,8 @@ use models::llm::gguf::{GgufModel, GgufOptions};
 use models::onnx::OnnxRuntime;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
-use models::stt::whisper::Whisper;
+use models::stt::script::Script;
+use models::stt::whisper::{Whisper, WhisperOptions};
 use models::stt::{Recognizer, SpeechToText};
 use models::tts::TextToSpeech;
 use models::tts::festival::Festival;
@@ -25,7 +26,7 @@ use models::vad::smart_turn::SmartTurn;
 use models::vad::{TurnModel, VoiceDetector};
 
 use crate::call::driver::Engines;
-use crate::config::Config;
+use crate::config::{Chinese, Config, Stt};
 
 /// Recognisers at work at the same time. Two: one caller's final text does not wait for another's partial.
 const RECOGNIZERS: usize = 2;
@@ -76,7 +77,7 @@ pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
         "off" => None,
         wanted => report(&mut reports, "turn", false, shelf.turn(wanted)),
     };
-    let stt = report(&mut reports, "stt", true, shelf.stt(&names.stt));
+    let stt = report(&mut reports, "stt", true, shelf.stt(&names.stt, &config.stt));
     let llm = report(&mut reports, "llm", true, shelf.llm(&names.llm, &config.session.instructions));
     let tts = report(&mut reports, "tts", true, shelf.tts(&names.tts));
     let engines = match (vad, stt, llm, tts) {
@@ -88,7 +89,7 @@ pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
 
 /// Speech to text alone, as for `avatar transcribe`.
 pub fn open_stt(config: &Config) -> anyhow::Result<Arc<dyn SpeechToText>> {
-    alone(Shelf::of(config)?.stt(&config.engines.stt))
+    alone(Shelf::of(config)?.stt(&config.engines.stt, &config.stt))
 }
 
 /// Text to speech alone, as for `avatar say`.
@@ -229,19 +230,29 @@ impl Shelf {
         Ok((Arc::new(turn), name))
     }
 
-    fn stt(&self, wanted: &str) -> Found<Arc<dyn SpeechToText>> {
+    fn stt(&self, wanted: &str, settings: &Stt) -> Found<Arc<dyn SpeechToText>> {
         let model = self.choose(Kind::Stt, wanted)?;
-        let opened = self
-            .recognizers(model)
-            .and_then(|recognizers| RecognizerPool::start(recognizers, languages(model), PoolLimits::default()));
+        let script = match settings.chinese {
+            Chinese::Auto => Script::ByLanguage,
+            Chinese::Traditional => Script::Traditional,
+            Chinese::AsHeard => Script::AsHeard,
+        };
+        let opened = self.recognizers(model, settings).and_then(|recognizers| {
+            RecognizerPool::start_writing(recognizers, languages(model), PoolLimits::default(), script)
+        });
         let stt = opened.map_err(|error| failed(model, &error))?;
         let name = stt.name();
         Ok((Arc::new(stt), name))
     }
 
-    fn recognizers(&self, model: &Model) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
+    fn recognizers(&self, model: &Model, settings: &Stt) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
         if model.id.starts_with("whisper") {
-            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads())?;
+            let options = WhisperOptions {
+                recognizers: RECOGNIZERS,
+                threads: whisper_threads(),
+                prompt: settings.prompt.clone(),
+            };
+            let whispers = Whisper::load(&self.file(model), &options)?;
             return Ok(whispers.into_iter().map(|whisper| Box::new(whisper) as Box<dyn Recognizer>).collect());
         }
         let runtime = self.runtime()?;

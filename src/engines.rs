@@ -14,7 +14,8 @@ use models::memory::{Place, Placement, Plan, Role};
 use models::onnx::OnnxRuntime;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
-use models::stt::whisper::Whisper;
+use models::stt::script::Script;
+use models::stt::whisper::{Whisper, WhisperOptions};
 use models::stt::{Recognizer, SpeechToText};
 use models::tts::TextToSpeech;
 use models::tts::festival::Festival;
@@ -27,7 +28,7 @@ use models::vad::smart_turn::SmartTurn;
 use models::vad::{TurnModel, VoiceDetector};
 
 use crate::call::driver::Engines;
-use crate::config::Config;
+use crate::config::{Chinese, Config, Stt};
 use crate::placing;
 
 /// Recognisers at work at the same time. Two: one caller's final text does not wait for another's partial.
@@ -122,7 +123,7 @@ pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
         "off" => None,
         wanted => report(&mut reports, tell, "turn", false, shelf.turn(wanted)),
     };
-    let stt = report(&mut reports, tell, "stt", true, shelf.stt(&names.stt));
+    let stt = report(&mut reports, tell, "stt", true, shelf.stt(&names.stt, &config.stt));
     let reading = |share: f32| tell(loading("llm", &names.llm, (share.clamp(0.0, 1.0) * 100.0) as u8));
     let llm = report(&mut reports, tell, "llm", true, shelf.llm(&names.llm, &config.session.instructions, &reading));
     let tts = report(&mut reports, tell, "tts", true, shelf.tts(&names.tts));
@@ -136,7 +137,7 @@ pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
 
 /// Speech to text alone, as for `avatar transcribe`.
 pub fn open_stt(config: &Config) -> anyhow::Result<Arc<dyn SpeechToText>> {
-    alone(Shelf::of(config)?.stt(&config.engines.stt))
+    alone(Shelf::of(config)?.stt(&config.engines.stt, &config.stt))
 }
 
 /// Text to speech alone, as for `avatar say`.
@@ -313,18 +314,35 @@ impl Shelf {
         Ok((Arc::new(turn), name))
     }
 
-    fn stt(&self, wanted: &str) -> Found<Arc<dyn SpeechToText>> {
+    fn stt(&self, wanted: &str, settings: &Stt) -> Found<Arc<dyn SpeechToText>> {
+        let script = match settings.chinese {
+            Chinese::Auto => Script::ByLanguage,
+            Chinese::Traditional => Script::Traditional,
+            Chinese::AsHeard => Script::AsHeard,
+        };
         let stt = self.open_planned(Role::SpeechToText, Kind::Stt, wanted, |model, placement| {
-            let recognizers = self.recognizers(model, placement.map_or(Place::Cpu, |placement| placement.place))?;
-            RecognizerPool::start(recognizers, languages(model), PoolLimits::default())
+            let place = placement.map_or(Place::Cpu, |placement| placement.place);
+            let recognizers = self.recognizers(model, settings, place)?;
+            RecognizerPool::start_writing(recognizers, languages(model), PoolLimits::default(), script)
         })?;
         let name = stt.name();
         Ok((Arc::new(stt), name))
     }
 
-    fn recognizers(&self, model: &Model, place: Place) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
+    fn recognizers(
+        &self,
+        model: &Model,
+        settings: &Stt,
+        place: Place,
+    ) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
         if model.id.starts_with("whisper") {
-            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads(), place)?;
+            let options = WhisperOptions {
+                recognizers: RECOGNIZERS,
+                threads: whisper_threads(),
+                prompt: settings.prompt.clone(),
+                place,
+            };
+            let whispers = Whisper::load(&self.file(model), &options)?;
             return Ok(whispers.into_iter().map(|whisper| Box::new(whisper) as Box<dyn Recognizer>).collect());
         }
         let runtime = self.runtime()?;

@@ -12,9 +12,9 @@ use audio::pcm::{Pcm, SampleRate};
 use audio::resample::resample;
 use models::cancel::Cancelled;
 use models::onnx::OnnxRuntime;
-use models::stt::Recognizer;
 use models::stt::moonshine::Moonshine;
 use models::stt::wer::{word_error_rate, words};
+use models::stt::{Piece, Recognizer};
 use models::text::spoken_form;
 use models::tts::Synthesizer;
 use models::tts::festival::Festival;
@@ -93,7 +93,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let count = words(expected).len();
             said += count;
             for (text, errors) in [(*written).to_owned(), spoken_form(written, "en-US")].iter().zip(&mut errors) {
-                let heard = ear.recognize(&say(engine.as_mut(), text, voice)?, Some("en"), &Cancelled::default())?.text;
+                let sound = say(engine.as_mut(), text, voice)?;
+                let piece = Piece { audio: &sound, language: Some("en"), before: "" };
+                let heard = ear.recognize(&piece, &Cancelled::default())?.text;
                 // The ear writes numbers as it likes; words are compared.
                 let rate = word_error_rate(expected, &spoken_form(&heard, "en-US"));
                 *errors += rate * count as f32;

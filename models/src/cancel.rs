@@ -9,7 +9,7 @@ pub struct CancelOnDrop(Arc<AtomicBool>);
 
 impl CancelOnDrop {
     pub fn watch(&self) -> Cancelled {
-        Cancelled(Arc::clone(&self.0))
+        Cancelled { flag: Arc::clone(&self.0), other: None }
     }
 }
 
@@ -21,10 +21,21 @@ impl Drop for CancelOnDrop {
 
 /// Whether whoever asked has gone.
 #[derive(Debug, Clone, Default)]
-pub struct Cancelled(Arc<AtomicBool>);
+pub struct Cancelled {
+    flag: Arc<AtomicBool>,
+    /// See [`Self::or`].
+    other: Option<Arc<AtomicBool>>,
+}
 
 impl Cancelled {
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        is_set(&self.flag) || self.other.as_deref().is_some_and(is_set)
+    }
+
+    /// Set as soon as this or `other` is. Of two that were joined already only the own flag of `other` counts.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self { flag: Arc::clone(&self.flag), other: Some(Arc::clone(&other.flag)) }
     }
 }

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 pub use flags::ConfigFlags;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
-pub use settings::{Config, Engines, Field, Key, Log, LogFormat, SessionDefaults, Tls, TlsMode, TurnEndMode, keys};
+pub use settings::{
+    Chinese, Config, Engines, Field, Key, Log, LogFormat, SessionDefaults, Stt, Tls, TlsMode, TurnEndMode, keys,
+};
 use signaling::line::TurnEnd;
 pub use span::Span;
 

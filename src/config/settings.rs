@@ -74,6 +74,8 @@ settings! {
         tls: Tls = Tls::default(),
         /// Which engine does what.
         engines: Engines = Engines::default(),
+        /// How speech is written down.
+        stt: Stt = Stt::default(),
         /// What a session starts with, unless the client says otherwise.
         session: SessionDefaults = SessionDefaults::default(),
         /// What is logged, and how. Transcripts and keys never are.
@@ -116,6 +118,19 @@ settings! {
         /// for `max_calls` calls, see `docs/gpu.md`; a card by name is used alone, with the CPU for the rest. Cost: on a card its
         /// memory, as `avatar doctor` shows it.
         device: String = "auto".into(),
+    }
+}
+
+settings! {
+    /// How speech is written down.
+    Stt {
+        /// Names and jargon that callers use, as they are written: "Avatar, Wei-Ting, candle". Whisper heeds as much as
+        /// 223 tokens hold, about 150 words; Moonshine cannot. Cost: the words are read anew in every pass.
+        prompt: String = String::new(),
+        /// Characters of Chinese. `auto`: traditional ones where `session.language` or the client's language is `zh-TW`,
+        /// `zh-HK` or `zh-Hant`. `traditional`: always. `as_heard`: as the engine writes them. Cost: the dictionaries are
+        /// unpacked when the first such text is written.
+        chinese: Chinese = Chinese::Auto,
     }
 }
 
@@ -173,6 +188,14 @@ pub enum TurnEndMode {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chinese {
+    Auto,
+    Traditional,
+    AsHeard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Text,
@@ -203,8 +226,13 @@ impl Key {
 }
 
 /// The sections: name, and the fields in each.
-pub(super) const SECTIONS: [(&str, &[Field]); 4] =
-    [("tls", Tls::FIELDS), ("engines", Engines::FIELDS), ("session", SessionDefaults::FIELDS), ("log", Log::FIELDS)];
+pub(super) const SECTIONS: [(&str, &[Field]); 5] = [
+    ("tls", Tls::FIELDS),
+    ("engines", Engines::FIELDS),
+    ("stt", Stt::FIELDS),
+    ("session", SessionDefaults::FIELDS),
+    ("log", Log::FIELDS),
+];
 
 /// Every key, in the order of the reference.
 pub fn keys() -> Vec<Key> {

@@ -6,8 +6,8 @@ use audio::pcm::{Pcm, SampleRate};
 use audio::resample::resample;
 use models::cancel::Cancelled;
 use models::onnx::OnnxRuntime;
-use models::stt::Recognizer;
 use models::stt::moonshine::Moonshine;
+use models::stt::sliding;
 
 use super::command::models;
 
@@ -29,5 +29,5 @@ pub fn transcribe(pcm: &Pcm) -> String {
     let runtime = OnnxRuntime::load(&models().join("onnxruntime/libonnxruntime.so")).unwrap();
     let mut moonshine = Moonshine::load(&runtime, &models().join("moonshine-tiny-en"), 1).unwrap();
     let heard = resample(pcm, SampleRate::HZ_16000).unwrap();
-    moonshine.recognize(&heard.samples, Some("en"), &Cancelled::default()).unwrap().text
+    sliding::whole(&mut moonshine, &heard.samples, Some("en"), &Cancelled::default()).unwrap().text
 }

@@ -3,12 +3,19 @@
 //! An engine is blocking and simple ([`Recognizer`]); a pool of threads with one bounded queue makes it the shared, cancellable
 //! [`SpeechToText`] that calls use. While a caller speaks, the growing utterance is transcribed again and again at
 //! [`Urgency::Partial`]; what two passes agree on is published (see `stream`). At the turn's end one pass at
-//! [`Urgency::Final`] overtakes every partial in the queue.
+//! [`Urgency::Final`] overtakes every partial in the queue, and stops one in work if no thread is free.
+//!
+//! Speech is cut at pauses into pieces whose cuts stay where they are as it grows (`pieces`), and a piece that is complete is
+//! transcribed once (`sliding`, `memory`): each pass, the final one too, has only the tail to do, and speech of any length
+//! costs what its last piece does. What was settled is the engine's prompt for what follows.
 
 pub mod gate;
+mod memory;
 pub mod moonshine;
-mod pieces;
+pub mod pieces;
 pub mod pool;
+pub mod script;
+pub mod sliding;
 pub mod stream;
 pub mod wer;
 pub mod whisper;
@@ -21,6 +28,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use self::pieces::Cutting;
 use crate::cancel::{CancelOnDrop, Cancelled};
 use crate::error::EngineError;
 
@@ -104,16 +112,25 @@ impl Transcription {
     }
 }
 
-/// A blocking speech recogniser on one thread.
+/// A blocking speech recogniser on one thread, which takes a piece of speech at a time. The pool cuts what is longer, applies
+/// the gate, and joins the texts.
 pub trait Recognizer: Send {
     fn name(&self) -> String;
-    /// Transcribes 16 kHz mono, looking at `cancelled` once an engine step. The text is raw: the pool applies the gate.
-    fn recognize(
-        &mut self,
-        audio: &[f32],
-        language: Option<&str>,
-        cancelled: &Cancelled,
-    ) -> Result<Recognized, EngineError>;
+    /// How long its pieces are.
+    fn cutting(&self) -> Cutting;
+    /// Transcribes one piece, looking at `cancelled` once an engine step. The text is raw.
+    fn recognize(&mut self, piece: &Piece<'_>, cancelled: &Cancelled) -> Result<Recognized, EngineError>;
+}
+
+/// What a recogniser is given at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// 16 kHz mono, no longer than [`Recognizer::cutting`] says.
+    pub audio: &'a [f32],
+    /// BCP 47, or `None` to detect.
+    pub language: Option<&'a str>,
+    /// What was said just before, in the same utterance; empty at its beginning.
+    pub before: &'a str,
 }
 
 /// A recogniser's raw answer.
@@ -123,6 +140,8 @@ pub struct Recognized {
     pub language: Option<String>,
     /// Mean natural-log probability a token.
     pub mean_log_probability: f32,
+    /// How many tokens that is the mean of.
+    pub tokens: u32,
     /// Probability that nothing was said, where the model gives one.
     pub no_speech_probability: Option<f32>,
 }

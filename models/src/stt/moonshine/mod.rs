@@ -4,7 +4,7 @@
 //! The encoder takes 16 kHz samples as they are. The decoder is run one token at a time, greedily, on a cache of keys and
 //! values; its `encoder_attention_mask` masks samples, not hidden frames, and the encoder's half of the cache is valid only as
 //! the first step gives it. Promises: never more than 6.5 tokens a second of speech, a look at the cancellation before every
-//! step. A longer recording than [`LONGEST_PIECE`] is cut where it is quietest, and the cuts stay where they are as it grows.
+//! step.
 //!
 //! It knows only English. On noise it makes up words ("You", "Thank you for watching."); see the gate.
 
@@ -18,8 +18,8 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Tensor, TensorRef};
 
 use self::tokens::{END, START, Vocabulary};
-use super::pieces::pieces;
-use super::{Recognized, Recognizer};
+use super::pieces::Cutting;
+use super::{Piece, Recognized, Recognizer};
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
 use crate::onnx::{OnnxRuntime, corrupt, expect_names};
@@ -33,10 +33,9 @@ const TOKENS_PER_SECOND: f32 = 6.5;
 const FEWEST_TOKENS: usize = 4;
 /// What the encoder's convolutions need at least; shorter speech is padded with silence.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// Attention costs the square of the length: 20 s take 0.35 s, 60 s would take ten times as much.
-pub const LONGEST_PIECE: Duration = Duration::from_secs(20);
-/// A cut falls no earlier than this in a piece.
-const SHORTEST_PIECE: Duration = Duration::from_secs(10);
+/// Attention costs the square of the length, and little is to be left to do when the caller stops; but a short phrase alone is
+/// heard less well than in its sentence.
+const CUTTING: Cutting = Cutting { shortest: Duration::from_secs(8), longest: Duration::from_secs(16) };
 
 /// The loaded model, named after its folder. One a thread: ONNX Runtime's sessions are not to be run from two threads at once.
 pub struct Moonshine {
@@ -103,7 +102,7 @@ impl Moonshine {
         Ok(moonshine)
     }
 
-    /// The tokens of at most [`LONGEST_PIECE`] of speech, and each one's log probability.
+    /// The tokens of a piece of speech, and each one's log probability.
     fn piece(&mut self, samples: &[f32], cancelled: &Cancelled) -> Result<(Vec<i64>, Vec<f32>), EngineError> {
         let hidden = self.encode(samples).map_err(failed)?;
         let seconds = RATE.duration_of(samples.len()).as_secs_f32();
@@ -201,36 +200,38 @@ impl Recognizer for Moonshine {
         self.name.clone()
     }
 
-    fn recognize(
-        &mut self,
-        audio: &[f32],
-        _language: Option<&str>,
-        cancelled: &Cancelled,
-    ) -> Result<Recognized, EngineError> {
-        let (mut texts, mut sum, mut count) = (Vec::new(), 0.0, 0);
-        for range in pieces(audio, SHORTEST_PIECE, LONGEST_PIECE) {
-            let piece = audio.get(range).unwrap_or_default();
-            let shortest = RATE.samples_in(SHORTEST);
-            let padded: Vec<f32>;
-            let piece = if piece.len() < shortest {
-                padded = piece.iter().copied().chain(std::iter::repeat(0.0)).take(shortest).collect();
-                &padded
-            } else {
-                piece
-            };
-            let (tokens, log_probabilities) = self.piece(piece, cancelled)?;
-            texts.push(self.vocabulary.text(&tokens));
-            sum += log_probabilities.iter().sum::<f32>();
-            count += log_probabilities.len();
-        }
-        texts.retain(|text| !text.is_empty());
+    fn cutting(&self) -> Cutting {
+        CUTTING
+    }
+
+    fn recognize(&mut self, piece: &Piece<'_>, cancelled: &Cancelled) -> Result<Recognized, EngineError> {
+        let shortest = RATE.samples_in(SHORTEST);
+        let padded: Vec<f32>;
+        let audio = match piece.audio {
+            [] => &[],
+            short if short.len() < shortest => {
+                padded = short.iter().copied().chain(std::iter::repeat(0.0)).take(shortest).collect();
+                &padded[..]
+            }
+            long => long,
+        };
+        let (tokens, log_probabilities) =
+            if audio.is_empty() { Default::default() } else { self.piece(audio, cancelled)? };
+        let count = log_probabilities.len();
         Ok(Recognized {
-            text: texts.join(" "),
+            text: self.vocabulary.text(&tokens),
             language: Some("en".to_owned()),
-            mean_log_probability: if count == 0 { 0.0 } else { sum / count as f32 },
+            mean_log_probability: if count == 0 { 0.0 } else { log_probabilities.iter().sum::<f32>() / count as f32 },
+            tokens: u32::try_from(count).unwrap_or(u32::MAX),
             no_speech_probability: None,
         })
     }
+}
+
+/// Whether `bytes` are a `tokenizer.bin`, and what comes of its tokens: for fuzzing.
+#[doc(hidden)]
+pub fn read_tokenizer(bytes: &[u8], tokens: &[i64]) -> Option<String> {
+    Vocabulary::parse(bytes).map(|vocabulary| vocabulary.text(tokens))
 }
 
 /// The index of the largest of the last `size` logits, and the natural logarithm of its probability.
@@ -246,168 +247,4 @@ fn failed(error: ort::Error) -> EngineError {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::super::gate::{self, Evidence};
-    use super::super::pool::{PoolLimits, RecognizerPool};
-    use super::super::recordings::{self, SECOND};
-    use super::super::stream::{Ending, PrefixAgreement};
-    use super::super::wer::{word_error_rate, words};
-    use super::super::{Refused, SpeechToText, TranscribeRequest, Urgency};
-    use super::*;
-    use crate::cancel::CancelOnDrop;
-    use crate::vad::silero::Silero;
-    use crate::vad::{VoiceDetector, WINDOW};
-
-    const BECKETT: &str = "ever tried ever failed no matter try again fail again fail better";
-    const TWO_CITIES: &str = "it was the best of times it was the worst of times it was the age of wisdom it was the age of \
-        foolishness it was the epoch of belief it was the epoch of incredulity it was the season of light it was the season \
-        of darkness it was the spring of hope it was the winter of despair we had everything before us we had nothing before \
-        us we were all going direct to heaven we were all going direct the other way in short the period was so far like the \
-        present period that some of its noisiest authorities insisted on its being received for good or for evil in the \
-        superlative degree of comparison only";
-
-    fn moonshine() -> Moonshine {
-        let folder = recordings::model("moonshine-tiny-en/tokenizer.bin");
-        Moonshine::load(&recordings::runtime(), folder.parent().unwrap(), 1).unwrap()
-    }
-
-    fn hear(moonshine: &mut Moonshine, audio: &[f32]) -> Recognized {
-        moonshine.recognize(audio, None, &Cancelled::default()).unwrap()
-    }
-
-    #[test]
-    fn what_a_person_says_is_written_down() {
-        let mut moonshine = moonshine();
-        let beckett = hear(&mut moonshine, &recordings::speech("beckett"));
-        assert!(word_error_rate(BECKETT, &beckett.text) <= 0.1, "{}", beckett.text);
-        assert!(beckett.mean_log_probability > -0.5, "{}", beckett.mean_log_probability);
-    }
-
-    #[test]
-    fn a_recording_longer_than_a_piece_is_heard_to_its_end() {
-        let heard = hear(&mut moonshine(), &recordings::speech("two_cities"));
-        assert!(word_error_rate(TWO_CITIES, &heard.text) <= 0.1, "{}", heard.text);
-    }
-
-    #[test]
-    fn nothing_and_a_click_are_not_an_error() {
-        let mut moonshine = moonshine();
-        assert_eq!(hear(&mut moonshine, &[]).text, "");
-        hear(&mut moonshine, &[0.5]);
-        hear(&mut moonshine, &recordings::tone(200, 1_000.0));
-        let broken = moonshine.recognize(&[f32::NAN; 2_000], None, &Cancelled::default());
-        assert!(matches!(broken, Err(EngineError::Failed { .. })), "{broken:?}");
-    }
-
-    #[test]
-    fn noise_does_not_babble_without_end() {
-        let mut moonshine = moonshine();
-        for (name, audio) in recordings::not_speech() {
-            let (tokens, _) = moonshine.piece(&audio, &Cancelled::default()).unwrap();
-            assert!(tokens.len() <= 26, "{name}: {} tokens in four seconds", tokens.len());
-        }
-    }
-
-    #[test]
-    fn a_minute_of_noise_gives_no_turn_and_speech_does() {
-        let mut moonshine = moonshine();
-        let detector =
-            Silero::load(&recordings::runtime(), &recordings::model("silero-vad/silero_vad_16k_op15.onnx")).unwrap();
-        let mut refused = |audio: &[f32]| {
-            let mut stream = detector.stream();
-            let windows = audio.as_chunks().0.iter().filter(|window| stream.push(window).unwrap() > 0.5).count();
-            let recognized = hear(&mut moonshine, audio);
-            gate::refuse(&Evidence::of(&recognized, Some(RATE.duration_of(windows * WINDOW))))
-        };
-        for (name, audio) in
-            recordings::not_speech().into_iter().chain(recordings::extra("noise").map(|it| ("room", it)))
-        {
-            for length in [SECOND, 2 * SECOND, 4 * SECOND] {
-                assert!(refused(&audio[..length]).is_some(), "{name}, {length} samples");
-            }
-        }
-        assert_eq!(refused(&recordings::speech("beckett")[..2 * SECOND]), None);
-        assert_eq!(refused(&recordings::speech("clone-test")), None);
-    }
-
-    #[test]
-    fn partials_of_growing_speech_are_the_beginning_of_the_final_text() {
-        let mut moonshine = moonshine();
-        for speech in [recordings::speech("beckett"), recordings::speech("two_cities")[..9 * SECOND].to_vec()] {
-            let mut agreement = PrefixAgreement::default();
-            let mut published = String::new();
-            for end in (SECOND..speech.len()).step_by(SECOND) {
-                published.extend(agreement.pass(&hear(&mut moonshine, &speech[..end]).text));
-            }
-            let text = hear(&mut moonshine, &speech).text;
-            assert!(2 * words(&published).len() > words(&text).len(), "too late to be of use: {published:?}");
-            let ending = agreement.finish(&text);
-            let Ending::Delta(rest) = ending else { unreachable!("{published:?} and then {text:?}") };
-            assert_eq!(words(&(published + &rest)), words(&text));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_pool_answers_with_text_and_withholds_what_is_no_speech() {
-        let recognizer: Box<dyn Recognizer> = Box::new(moonshine());
-        let pool = RecognizerPool::start(vec![recognizer], vec!["en"], PoolLimits::default()).unwrap();
-        let ask = |audio: Vec<f32>, seconds: f32| TranscribeRequest {
-            audio: audio.into(),
-            language: None,
-            urgency: Urgency::Final,
-            speech: Some(Duration::from_secs_f32(seconds)),
-        };
-        let spoken = pool.transcribe(ask(recordings::speech("clone-test"), 3.3)).unwrap();
-        let silent = pool.transcribe(ask(vec![0.0; 2 * SECOND], 0.0)).unwrap();
-        let spoken = spoken.finished().await.unwrap();
-        assert_eq!(
-            (words(&spoken.text), spoken.refused),
-            (words("I do. I think that America could do it very well."), None)
-        );
-        assert!(spoken.computed > Duration::ZERO);
-        let silent = silent.finished().await.unwrap();
-        assert_eq!((silent.text.as_str(), silent.refused), ("", Some(Refused::Phantom)));
-    }
-
-    #[test]
-    fn a_cancelled_request_stops_before_the_next_token() {
-        let cancelled = CancelOnDrop::default().watch();
-        let answer = moonshine().recognize(&recordings::speech("beckett"), None, &cancelled);
-        assert!(matches!(answer, Err(EngineError::Failed { .. })), "{answer:?}");
-    }
-
-    #[test]
-    fn the_probability_of_a_sure_choice_is_near_one() {
-        let (index, log_probability) = most_probable(&[9.0, 0.0, 50.0, 1.0], 3).unwrap();
-        assert_eq!(index, 1);
-        assert!(log_probability.abs() < 1e-6);
-        assert!((most_probable(&[1.0, 1.0], 2).unwrap().1 + 2_f32.ln()).abs() < 1e-6);
-        assert_eq!(most_probable(&[f32::NAN], 1), None);
-        assert_eq!(most_probable(&[1.0], 2), None);
-    }
-
-    #[test]
-    fn a_folder_with_a_damaged_file_is_refused_and_named() {
-        let runtime = recordings::runtime();
-        let whole = recordings::model("moonshine-tiny-en/tokenizer.bin");
-        let names = ["tokenizer.bin", "encoder_model.ort", "decoder_model_merged.ort"];
-        for damaged in names {
-            let folder = tempfile::tempdir().unwrap();
-            for name in names {
-                std::fs::copy(whole.with_file_name(name), folder.path().join(name)).unwrap();
-            }
-            let path = folder.path().join(damaged);
-            std::fs::remove_file(&path).unwrap();
-            let refused = Moonshine::load(&runtime, folder.path(), 1).err().unwrap();
-            assert!(matches!(&refused, EngineError::Missing { path: named, .. } if *named == path), "{refused}");
-            let bytes = std::fs::read(whole.with_file_name(damaged)).unwrap();
-            std::fs::write(&path, &bytes[..bytes.len() / 2 + 1]).unwrap();
-            let refused = Moonshine::load(&runtime, folder.path(), 1).err().unwrap();
-            assert!(
-                matches!(&refused, EngineError::Corrupt { path: named, .. } if named.ends_with(damaged)),
-                "{refused}"
-            );
-        }
-    }
-}
+mod tests;

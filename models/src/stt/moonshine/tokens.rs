@@ -12,6 +12,8 @@ use crate::onnx::{corrupt, readable};
 pub const START: i64 = 1;
 /// Ends every transcript.
 pub const END: i64 = 2;
+/// The tiny model's has 250 kB.
+const LARGEST: u64 = 4 << 20;
 /// `<unk>`, `<s>`, `</s>`.
 const CONTROL_TOKENS: usize = 3;
 
@@ -20,11 +22,15 @@ pub struct Vocabulary(Vec<Box<[u8]>>);
 impl Vocabulary {
     pub fn load(path: &Path) -> Result<Self, EngineError> {
         let found = readable(path, "the tokenizer of Moonshine")?;
+        let length = std::fs::metadata(&found).map_err(|error| corrupt(&found, error))?.len();
+        if length > LARGEST {
+            return Err(corrupt(&found, format!("a tokenizer has no {length} bytes")));
+        }
         let bytes = std::fs::read(&found).map_err(|error| corrupt(&found, error))?;
         Self::parse(&bytes).ok_or_else(|| corrupt(&found, "it is not a tokenizer, or it is cut short"))
     }
 
-    /// Reads the whole file; `None` if it is not one.
+    /// Reads the whole file; `None` if it is not one. Every token takes 16 bytes besides its own: the caller bounds `bytes`.
     pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut tokens: Vec<Box<[u8]>> = Vec::new();
         while let Some((&low, rest)) = bytes.split_first() {

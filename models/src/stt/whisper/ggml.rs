@@ -3,9 +3,11 @@
 //! whisper.cpp trusts its file: a length that is wrong, or a token that is not there, makes it write where it must not, or
 //! throw, which ends the process.
 //! So the whole structure is walked first: header, mel filters, vocabulary, and every tensor's name, shape, type and place.
-//! The weights themselves are skipped. (Format: whisper.cpp, `whisper_model_load`, version 1.8.)
+//! The weights themselves are skipped. Nothing is allocated but a token and a name at a time, both of bounded length, and the
+//! table of the tensors that the bounded header asks for. (Format: whisper.cpp, `whisper_model_load`, version 1.8.)
 
-use std::collections::HashMap;
+mod tensors;
+
 use std::io::{Read, Seek, SeekFrom};
 
 const MAGIC: u32 = 0x6767_6d6c;
@@ -14,6 +16,9 @@ const N_FFT: i32 = 201;
 pub const AUDIO_CONTEXT: i32 = 1_500;
 /// English-only models have one token less than the first multilingual ones. Later ones added a language or two.
 const VOCABULARIES: std::ops::RangeInclusive<i32> = 51_864..=51_866;
+/// The vocabulary of the first multilingual models, and their languages.
+const FIRST_MULTILINGUAL: i32 = 51_865;
+const FIRST_LANGUAGES: i32 = 99;
 const LONGEST_TOKEN: u32 = 1_024;
 /// Tokens that the decoder looks up without asking whether they are there.
 const NEEDED_TOKENS: [&[u8]; 3] = [b" ", b" -", b" '"];
@@ -69,16 +74,21 @@ pub fn check(file: impl Read + Seek) -> Result<Header, String> {
         return Err(format!("its vocabulary has no token {:?}", String::from_utf8_lossy(needed)));
     }
 
-    let mut shapes = HashMap::new();
+    let mut lacking = tensors::expected(&header);
     while !file.is_at_end() {
-        let (name, shape) = tensor(&mut file)?;
-        if shapes.contains_key(&name) {
-            return Err(format!("tensor {name} is there twice"));
+        let found = tensor(&mut file)?;
+        let expected = lacking
+            .remove(&found.name)
+            .ok_or_else(|| format!("tensor {} is there twice, or no Whisper model of this size has it", found.name))?;
+        if expected != (found.shape, found.kind) {
+            let Tensor { name, shape, kind } = found;
+            return Err(format!("tensor {name} has shape {shape:?} and type {kind}, not {expected:?}"));
         }
-        shapes.insert(name, shape);
     }
-    header.check_tensors(&shapes)?;
-    Ok(header)
+    match lacking.into_keys().next() {
+        Some(name) => Err(format!("tensor {name} is missing")),
+        None => Ok(header),
+    }
 }
 
 impl Header {
@@ -104,45 +114,52 @@ impl Header {
             && self.audio_context == AUDIO_CONTEXT
             && (32..=2_048).contains(&self.audio_state)
             && self.text_state == self.audio_state
-            && [self.audio_heads, self.text_heads]
-                .iter()
-                .all(|heads| (1..=64).contains(heads) && self.audio_state % heads == 0)
-            && [self.audio_layers, self.text_layers].iter().all(|layers| (1..=64).contains(layers))
+            // Every model has heads of 64; kernels want multiples of 16, and 32 × 16 bounds the memory of attention.
+            && [self.audio_heads, self.text_heads].iter().all(|heads| {
+                (1..=32).contains(heads) && self.audio_state % heads == 0 && self.audio_state / heads % 16 == 0
+            })
+            // The largest has 32; ggml ends the process when a graph has more nodes than whisper.cpp made room for.
+            && [self.audio_layers, self.text_layers].iter().all(|layers| (1..=32).contains(layers))
             && (64..=448).contains(&self.text_context)
             && matches!(self.mels, 80 | 128)
             // Quantised files carry a format version in the thousands.
-            && matches!(self.file_type % 1_000, 0..=3 | 7..=14)
-            && (0..10_000).contains(&self.file_type);
+            && (0..10_000).contains(&self.file_type)
+            // Whole blocks in every row, or ggml ends the process.
+            && self.weight_kind().and_then(block_of).is_some_and(|(block, _)| self.audio_state % block == 0);
         is_possible.then_some(()).ok_or_else(|| format!("its header is not that of a Whisper model: {self:?}"))
-    }
-
-    /// Before the loader allocates what the header asks for, the tensors must bear it out.
-    fn check_tensors(&self, shapes: &HashMap<String, [i32; 3]>) -> Result<(), String> {
-        let expected = 11 + 15 * self.audio_layers as usize + 24 * self.text_layers as usize;
-        if shapes.len() != expected {
-            return Err(format!("it has {} of {expected} tensors", shapes.len()));
-        }
-        let state = self.audio_state;
-        for (name, shape) in [
-            ("encoder.positional_embedding", [state, self.audio_context, 1]),
-            ("encoder.conv1.weight", [3, self.mels, state]),
-            ("decoder.positional_embedding", [state, self.text_context, 1]),
-            ("decoder.token_embedding.weight", [state, self.vocabulary, 1]),
-        ] {
-            if shapes.get(name) != Some(&shape) {
-                return Err(format!("tensor {name} is missing or has another shape than the header says"));
-            }
-        }
-        Ok(())
     }
 
     pub fn is_multilingual(&self) -> bool {
         self.vocabulary > *VOCABULARIES.start()
     }
+
+    /// ggml's type of the large matrices.
+    fn weight_kind(&self) -> Option<i32> {
+        Some(match self.file_type % 1_000 {
+            kind @ (0..=3 | 10..=14) => kind,
+            7 => 8,
+            8 => 6,
+            9 => 7,
+            _ => return None,
+        })
+    }
+
+    /// How many languages it has tokens for; none if it knows only English.
+    pub fn languages(&self) -> i32 {
+        if self.is_multilingual() { self.vocabulary - FIRST_MULTILINGUAL + FIRST_LANGUAGES } else { 0 }
+    }
 }
 
-/// One tensor's name and shape; its data is skipped.
-fn tensor(file: &mut Walker<impl Read + Seek>) -> Result<(String, [i32; 3]), String> {
+/// What stands before a tensor's data.
+struct Tensor {
+    name: String,
+    shape: [i32; 3],
+    /// ggml's number of its type.
+    kind: i32,
+}
+
+/// The next tensor; its data is skipped.
+fn tensor(file: &mut Walker<impl Read + Seek>) -> Result<Tensor, String> {
     const AT: &str = "a tensor";
     let (dimensions, length, kind) = (file.i32(AT)?, file.i32(AT)?, file.i32(AT)?);
     if !(1..=3).contains(&dimensions) || !(1..=LONGEST_NAME).contains(&length) {
@@ -162,7 +179,7 @@ fn tensor(file: &mut Walker<impl Read + Seek>) -> Result<(String, [i32; 3]), Str
     match (elements, shape) {
         (Some(elements), [row, ..]) if row % block == 0 => {
             file.skip((elements / block) as u64 * block_bytes, AT)?;
-            Ok((name, shape))
+            Ok(Tensor { name, shape, kind })
         }
         _ => Err(format!("tensor {name} has an impossible shape, {shape:?}")),
     }
@@ -278,6 +295,18 @@ mod tests {
     }
 
     #[test]
+    fn a_tensor_of_another_type_or_twice_is_refused() {
+        let whole = random_model::bytes();
+        // The first tensor is single precision, as is every vector; half would be half as long.
+        let at = random_model::tensors_at();
+        assert!(refused(&with(at + 8, 1)).contains("type 1"));
+        let first = 12 + 8 + "encoder.positional_embedding".len() + 4 * 64 * 1_500;
+        let twice = [&whole[..at + first], &whole[at..at + first], &whole[at + first..]].concat();
+        assert!(refused(&twice).contains("there twice"));
+        assert!(refused(&[&whole[..at], &whole[at + first..]].concat()).contains("is missing"));
+    }
+
+    #[test]
     fn a_vocabulary_without_the_tokens_the_decoder_needs_is_refused() {
         let mut bytes = random_model::bytes().to_vec();
         bytes[random_model::VOCABULARY_AT + 8] = b'x';
@@ -292,11 +321,16 @@ mod tests {
             (8, 100_000),     // audio context
             (12, 1 << 30),    // audio state
             (16, 0),          // heads: a division
+            (16, 64),         // heads of one
+            (12, 65),         // a state that is no multiple of its heads
             (20, 100_000),    // layers
             (24, -1),         // text context
             (36, 63),         // text layers that are not there
             (40, 81),         // mels
             (44, 99),         // file type
+            (44, 4),          // a type that ggml ends the process for
+            (44, 2_007),      // quantised, says the header alone
+            (44, 2_012),      // blocks of 256 in rows of 64
             (52, 4_000),      // filters
             (random_model::VOCABULARY_AT, -5),
             (random_model::VOCABULARY_AT, 60_000),

@@ -1,7 +1,8 @@
 //! The flow head: from noise and what the backbone thinks comes next, a latent, in one step.
 //!
 //! The times of that step are always the same, so their embedding is computed once, when the weights are loaded; and all layers'
-//! modulations depend on the same input, so they are one matrix.
+//! modulations depend on the same input, so they are one matrix. Its numbers stay in single precision: what is known of eight bits
+//! doing no harm is known of the backbone only.
 
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::silu;
@@ -39,7 +40,7 @@ pub(super) struct FlowHead {
 }
 
 impl FlowHead {
-    pub fn load(source: &mut dyn Source, config: &Config, precision: Precision) -> std::result::Result<Self, Flaw> {
+    pub fn load(source: &mut dyn Source, config: &Config) -> std::result::Result<Self, Flaw> {
         const NAME: &str = "flow_lm.flow_net";
         let (flow, latent) = (&config.flow_lm.flow, config.mimi.quantizer.dimension);
         let dim = flow.dim;
@@ -56,31 +57,31 @@ impl FlowHead {
             modulate(source, &format!("{name}.adaLN_modulation.1"), 3)?;
             blocks.push(Block {
                 norm: Norm::load(source, &format!("{name}.in_ln"), dim, EPSILON)?,
-                first: Linear::load(source, &format!("{name}.mlp.0"), (dim, dim), true, precision)?,
-                second: Linear::load(source, &format!("{name}.mlp.2"), (dim, dim), true, precision)?,
+                first: Linear::load(source, &format!("{name}.mlp.0"), (dim, dim), true, Precision::Single)?,
+                second: Linear::load(source, &format!("{name}.mlp.2"), (dim, dim), true, Precision::Single)?,
             });
         }
         modulate(source, &format!("{NAME}.final_layer.adaLN_modulation.1"), 2)?;
         let modulation = Tensor::cat(&weights, 0)
-            .and_then(|weight| Linear::new(&weight, Some(Tensor::cat(&biases, 0)?), precision))
+            .and_then(|weight| Linear::new(&weight, Some(Tensor::cat(&biases, 0)?), Precision::Single))
             .map_err(|error| error.to_string())?;
         let times = match flow.kind {
             FlowKind::Lsd => Some(step_times(source, &format!("{NAME}.time_embed"), dim)?),
             FlowKind::Drifting | FlowKind::Pointwise => None,
         };
-        let linear = |source: &mut dyn Source, part: &str, shape, precision| {
-            Linear::load(source, &format!("{NAME}.{part}"), shape, true, precision)
+        let linear = |source: &mut dyn Source, part: &str, shape| {
+            Linear::load(source, &format!("{NAME}.{part}"), shape, true, Precision::Single)
         };
         Ok(Self {
             kind: flow.kind,
             dim,
-            condition: linear(source, "cond_embed", (config.head_width(), dim), precision)?,
+            condition: linear(source, "cond_embed", (config.head_width(), dim))?,
             times,
-            input: linear(source, "input_proj", (latent, dim), Precision::Single)?,
+            input: linear(source, "input_proj", (latent, dim))?,
             modulation,
             blocks,
             final_norm: Norm::plain(dim, EPSILON).map_err(|error| error.to_string())?,
-            output: linear(source, "final_layer.linear", (dim, latent), Precision::Single)?,
+            output: linear(source, "final_layer.linear", (dim, latent))?,
         })
     }
 

@@ -23,6 +23,8 @@ const TOKENS_PER_SECOND: f32 = 3.0;
 const SECONDS_ADDED: f32 = 2.0;
 /// Rows of a voice that the backbone reads at once.
 const VOICE_ROWS: usize = 512;
+/// Tokens of one text; what is begun here is a sentence, and this bounds what it can take of memory and time.
+const TEXT_TOKENS_MAX: usize = 256;
 const NORM_EPSILON: f32 = 1e-5;
 
 /// Fills a slice with standard normal noise.
@@ -33,6 +35,8 @@ pub(super) struct Model {
     pub config: Config,
     /// Identifies the weights, so that a voice computed with others is refused.
     pub fingerprint: String,
+    /// Whether voices can be made of recordings: weights that are published without that have nothing there.
+    pub clones: bool,
     embedding: Tensor,
     embedding_projection: Option<Linear>,
     input: Linear,
@@ -96,6 +100,7 @@ impl Model {
         let mean = source.values("flow_lm.emb_mean", &[latent])?;
         let spread = source.values("flow_lm.emb_std", &[latent])?;
         let voice_weight = source.values("flow_lm.speaker_proj_weight", &[width, config.mimi.inner_dim])?;
+        let clones = voice_weight.iter().any(|value| *value != 0.0);
         let fingerprint = fingerprint(&[&beginning, &mean, &spread, &voice_weight]);
         let vector = |values: Vec<f32>| Tensor::from_vec(values, (1, latent), &Device::Cpu);
         let before_voice = match config.flow_lm.insert_bos_before_voice {
@@ -108,6 +113,7 @@ impl Model {
         let said = |error: candle_core::Error| error.to_string();
         Ok(Self {
             fingerprint,
+            clones,
             embedding,
             embedding_projection,
             input: Linear::load(source, "flow_lm.input_linear", (latent, width), false, Precision::Single)?,
@@ -121,7 +127,7 @@ impl Model {
                 None => None,
             },
             end: Linear::load(source, "flow_lm.out_eos", (config.head_width(), 1), true, Precision::Single)?,
-            flow: FlowHead::load(source, &config, precision)?,
+            flow: FlowHead::load(source, &config)?,
             mean: vector(mean).map_err(said)?,
             spread: vector(spread).map_err(said)?,
             decoder: Decoder::load(source, &config.mimi)?,
@@ -150,6 +156,9 @@ impl Model {
     pub fn start(&self, voice: &VoiceState, text: Vec<u32>, frames_after_end: usize, noise: Noise) -> Result<Thinking> {
         if let Some(id) = text.iter().find(|&&id| id as usize >= self.config.flow_lm.lookup_table.n_bins) {
             candle_core::bail!("token {id} is outside the vocabulary");
+        }
+        if text.len() > TEXT_TOKENS_MAX {
+            candle_core::bail!("{} tokens are more than one sentence can have", text.len());
         }
         let seconds = text.len() as f32 / TOKENS_PER_SECOND + SECONDS_ADDED;
         let most = (seconds * self.config.mimi.frame_rate).ceil() as usize;

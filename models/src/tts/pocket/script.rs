@@ -53,7 +53,7 @@ fn is_latin(c: char) -> bool {
     c < '\u{250}'
 }
 
-/// `text` in pieces of at most [`PIECE_TOKENS`], cut at sentences, else at pauses, else between words.
+/// `text` in pieces of at most [`PIECE_TOKENS`], cut at sentences, else at pauses, else between words, else anywhere.
 pub(super) fn pieces(text: &str, tokens: &Tokens, config: &Config) -> Result<Vec<String>, EngineError> {
     let text = clean(text, config);
     let mut parts = Vec::new();
@@ -65,8 +65,14 @@ pub(super) fn pieces(text: &str, tokens: &Tokens, config: &Config) -> Result<Vec
         for clause in cut_after(sentence, &PAUSES) {
             if tokens.encode(clause)?.len() <= PIECE_TOKENS {
                 parts.push(clause);
-            } else {
-                parts.extend(clause.split_inclusive(' '));
+                continue;
+            }
+            for word in clause.split_inclusive(' ') {
+                if tokens.encode(word)?.len() <= PIECE_TOKENS {
+                    parts.push(word);
+                } else {
+                    parts.extend(shreds(word));
+                }
             }
         }
     }
@@ -87,6 +93,17 @@ pub(super) fn pieces(text: &str, tokens: &Tokens, config: &Config) -> Result<Vec
     }
     pieces.retain(|piece| piece.chars().any(char::is_alphanumeric));
     Ok(pieces)
+}
+
+/// What nobody can say as one word, in bits that are surely short enough: a character is at most four tokens.
+fn shreds(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let end = rest.char_indices().nth(PIECE_TOKENS / 4).map_or(rest.len(), |(at, _)| at);
+        let (shred, others) = rest.split_at(end);
+        rest = others;
+        (!shred.is_empty()).then_some(shred)
+    })
 }
 
 /// `text` cut after each of `marks` that a space follows; the parts make up the whole.

@@ -25,12 +25,12 @@ use crate::tts::service::{Load, QUEUE_BOUND};
 use crate::tts::{ClonedVoice, SpeakRequest, Speech, TextToSpeech, Voice, VoiceCloner};
 
 /// Speeches under way at once; the others wait in the queue, of [`QUEUE_BOUND`]. Each has up to some 20 MB of its own. One whose caller
-/// has no room for more audio, forty seconds of it, keeps its place.
+/// does not listen keeps its place.
 const UNDER_WAY_MAX: usize = 8;
 /// Voices in memory at once, each of up to 20 MB. When there are more, a preset one is read again when it is next asked for, and another
 /// cloned one is refused.
 const VOICES_MAX: usize = 32;
-/// How often it is looked whether callers who had no room for more audio have some.
+/// How often it is looked whether callers who had enough unread audio have read some.
 const FULL_WAIT: Duration = Duration::from_millis(10);
 
 /// A Pocket TTS model behind its queue. Dropping it stops its thread within one frame.
@@ -142,8 +142,12 @@ impl TextToSpeech for PocketTts {
 
 impl VoiceCloner for PocketTts {
     fn condition(&self, audio: &Pcm) -> Result<ClonedVoice, EngineError> {
-        let samples = reference::prepare(audio, self.rate)?;
         let model = &self.shared.model;
+        if !model.clones {
+            let why = "these weights of Pocket TTS cannot clone voices; those of kyutai/pocket-tts can, after a login";
+            return Err(EngineError::BadRequest(why.into()));
+        }
+        let samples = reference::prepare(audio, self.rate)?;
         let voice = catch_unwind(AssertUnwindSafe(|| model.hear(&samples)))
             .map_err(|panic| failed(format!("it panicked: {}", panic_text(&*panic))))?
             .map_err(failed)?;
@@ -334,9 +338,10 @@ fn step(shared: &Shared, speeches: &mut [Speaking]) -> Vec<(usize, Result<Progre
         return parts.into_iter().map(|(at, _)| (at, Err(error.clone()))).collect();
     }
     let mut done = Vec::with_capacity(parts.len());
+    let now = Instant::now();
     for ((at, speech), latent) in parts.iter_mut().zip(latents) {
         let mut latent = Some(latent);
-        let progress = caught(&mut || speech.take(latent.take().unwrap_or_default(), &shared.model, &shared.tokens));
+        let progress = caught(&mut || speech.take(latent.take().flatten(), now, &shared.model, &shared.tokens));
         done.push((*at, progress));
     }
     done

@@ -17,10 +17,19 @@ use super::tokens::Tokens;
 use super::voice::VoiceState;
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
+use crate::tts::CHUNKS_BOUND;
 use crate::tts::trim::EdgeTrim;
 
 /// A fresh codec begins with a small step, heard as a click: this much is faded in.
 const FADE: Duration = Duration::from_millis(5);
+
+/// A listener who has this much audio in hand is given several frames at once, which costs the codec less than one by one.
+const IN_HAND: Duration = Duration::from_millis(600);
+const FRAMES_TOGETHER: usize = 4;
+
+/// A caller who has this many chunks unread, up to twenty seconds, gets no more until some are read: who interrupts wastes no more than
+/// that, and what waits is bounded.
+const UNREAD_MAX: usize = 64;
 
 /// A request that waits for its turn.
 pub(super) struct Job {
@@ -43,6 +52,8 @@ pub(super) struct Speaking {
     pieces: VecDeque<String>,
     thinking: Thinking,
     audio: DecoderState,
+    /// Latents that are not audio yet. At most [`FRAMES_TOGETHER`].
+    held: Vec<Vec<f32>>,
     begun: bool,
     trim: EdgeTrim,
     /// Audio the caller has been given.
@@ -78,6 +89,7 @@ impl Speaking {
             pieces,
             thinking,
             audio: model.start_audio(),
+            held: Vec::new(),
             begun: false,
             trim: EdgeTrim::new(),
             spoken: Duration::ZERO,
@@ -99,19 +111,41 @@ impl Speaking {
         self.job.cancelled.is_set() || self.job.chunks.is_closed()
     }
 
-    /// Whether the caller has room for another chunk and for the end.
+    /// Whether the caller listens fast enough to be given more.
     pub fn has_room(&self) -> bool {
-        self.job.chunks.capacity() > 1
+        self.job.chunks.capacity() > CHUNKS_BOUND - UNREAD_MAX
     }
 
     pub fn thinking(&mut self) -> &mut Thinking {
         &mut self.thinking
     }
 
-    /// Takes the latent of a step, `None` at the end of a piece, and sends its audio on.
-    pub fn take(&mut self, latent: Option<Vec<f32>>, model: &Model, tokens: &Tokens) -> Result<Progress, EngineError> {
-        let Some(latent) = latent else { return self.next(model, tokens) };
-        let mut samples = model.sound(&[latent], &mut self.audio).map_err(failed)?;
+    /// Takes the latent of a step, `None` at the end of a piece, and sends its audio on: at once if the listener needs it at `now`.
+    pub fn take(
+        &mut self,
+        latent: Option<Vec<f32>>,
+        now: Instant,
+        model: &Model,
+        tokens: &Tokens,
+    ) -> Result<Progress, EngineError> {
+        let Some(latent) = latent else {
+            self.sound(model)?;
+            return self.next(model, tokens);
+        };
+        self.held.push(latent);
+        if self.held.len() >= FRAMES_TOGETHER || self.dry() < now + IN_HAND {
+            self.sound(model)?;
+        }
+        Ok(Progress::Going)
+    }
+
+    /// Makes audio of what is held, and sends it.
+    fn sound(&mut self, model: &Model) -> Result<(), EngineError> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::take(&mut self.held);
+        let mut samples = model.sound(&held, &mut self.audio).map_err(failed)?;
         if samples.iter().any(|sample| !sample.is_finite()) {
             return Err(failed("it made samples that are not numbers"));
         }
@@ -124,8 +158,7 @@ impl Speaking {
         }
         samples.iter_mut().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
         let audible = self.trim.push(&Pcm::new(self.rate, samples));
-        self.send(audible)?;
-        Ok(Progress::Going)
+        self.send(audible)
     }
 
     /// A piece has ended: the next one begins, or the speech is over.

@@ -202,6 +202,10 @@ impl State {
 }
 
 fn work(engine: &'static str, queue: &Queue, mut synthesizer: Box<dyn Synthesizer>) {
+    // A language's rules are compiled when they are first needed: now, and not while somebody waits.
+    for voice in synthesizer.voices() {
+        spoken_form("0", voice.language);
+    }
     while let Some(job) = queue.next() {
         let began = Instant::now();
         let queued = began.saturating_duration_since(job.queued);

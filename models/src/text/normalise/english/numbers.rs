@@ -92,7 +92,7 @@ pub(super) fn below_hundred(value: usize) -> String {
         return (*word).into();
     }
     let tens = TENS.get(value / 10).copied().unwrap_or_default();
-    match ONES.get(value % 10).filter(|_| value % 10 > 0) {
+    match ONES.get(value % 10).filter(|_| !value.is_multiple_of(10)) {
         Some(one) => format!("{tens}-{one}"),
         None => tens.into(),
     }

@@ -88,7 +88,7 @@ pub(super) fn hash(found: &Found<'_>) -> Option<String> {
         let digits = if name.len() > 4 { spelled(name) } else { cardinal(name, found.dialect) };
         return Some(format!("number {digits}"));
     }
-    if name.ends_with(|c: char| c == '_') && name.trim_matches('_').is_empty() {
+    if name.trim_matches('_').is_empty() {
         return None;
     }
     Some(format!(

@@ -182,7 +182,7 @@ def write(name, model, tokenizer, settings, interleaved, extra):
     config = model.config
     assert vocabulary == config.vocab_size
     writer = GGUFWriter(OUT / f"{name}.gguf", name)
-    writer.add_name(f"tiny {name} with random weights")
+    writer.add_name("tiny model with random weights")
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -287,11 +287,11 @@ def qwen3():
     make("qwen3", model, tokenizer, settings)
 
 
-def gemma3():
+def gemma3(query_scale=11):
     tokenizer = pieces(GEMMA)
     config = transformers.Gemma3TextConfig(
         **sizes(
-            tokenizer[2], num_hidden_layers=7, num_key_value_heads=1, intermediate_size=32, sliding_window=16, query_pre_attn_scalar=11,
+            tokenizer[2], num_hidden_layers=7, num_key_value_heads=1, intermediate_size=32, sliding_window=16, query_pre_attn_scalar=query_scale,
             rope_parameters={
                 "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
                 "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
@@ -306,18 +306,18 @@ def gemma3():
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(8.0)
         writer.add_sliding_window(16)
-        writer.add_attention_scale(11**-0.5)
+        writer.add_attention_scale(query_scale**-0.5)
         writer.add_key_length(8)
         writer.add_value_length(8)
 
     make("gemma3", model, tokenizer, settings)
 
 
-def phi3():
+def phi3(window=24):
     tokenizer = byte_level("gpt-4o", GPT4O, ["<|user|>", "<|assistant|>", "<|end|>"], "<|end|>", PHI)
     short, long = [1.0, 1.1, 1.3], [1.5, 2.0, 5.0]
     rope = dict(rope_type="longrope", rope_theta=10_000.0, short_factor=short, long_factor=long, original_max_position_embeddings=32, partial_rotary_factor=0.75)
-    config = transformers.Phi3Config(**sizes(tokenizer[2], rope_parameters=rope, original_max_position_embeddings=32, sliding_window=24))
+    config = transformers.Phi3Config(**sizes(tokenizer[2], rope_parameters=rope, original_max_position_embeddings=32, sliding_window=window))
     model = transformers.Phi3ForCausalLM(config)
     randomise(model, 5)
     extra = [("rope_factors_long.weight", np.array(long, dtype=np.float32)), ("rope_factors_short.weight", np.array(short, dtype=np.float32))]
@@ -328,7 +328,7 @@ def phi3():
         writer.add_rope_freq_base(10_000.0)
         writer.add_rope_scaling_orig_ctx_len(32)
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(growth) / math.log(32)))
-        writer.add_sliding_window(24)
+        writer.add_sliding_window(window or 0)
 
     make("phi3", model, tokenizer, settings, extra=extra)
     # Within 32 positions the short divisors hold.

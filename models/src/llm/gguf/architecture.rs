@@ -293,3 +293,49 @@ fn stretch(file: &GgufFile, name: &str) -> Result<Stretch, Flaw> {
         Err(_) => Ok(Stretch::None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tests::{Draft, float, on_disk, whole};
+    use super::*;
+
+    fn sizes(family: &str, changes: &[(&str, Vec<u8>)]) -> Sizes {
+        let mut draft = Draft::new(family);
+        for (key, value) in changes {
+            draft.set(&format!("{family}.{key}"), value.clone());
+        }
+        Sizes::read(&GgufFile::open(on_disk(&draft.bytes()).path()).unwrap(), 260).unwrap()
+    }
+
+    #[test]
+    fn only_the_27b_gemma_scales_queries_by_width_per_head() {
+        let wide = [
+            ("attention.key_length", whole(16)),
+            ("attention.value_length", whole(16)),
+            ("rope.dimension_count", whole(16)),
+        ];
+        let scale = |layers, more: &[(&str, Vec<u8>)]| {
+            let layers = [("block_count", whole(layers))];
+            sizes("gemma3", &[&wide[..], &layers, more].concat()).attention_scale
+        };
+        assert_eq!(scale(26, &[]), 0.25);
+        assert_eq!(scale(62, &[]), 8f32.sqrt().recip());
+        assert_eq!(scale(62, &[("attention.scale", float(0.125))]), 0.125);
+    }
+
+    #[test]
+    fn windows_are_where_the_family_has_them() {
+        let windows = |family, changes: &[(&str, Vec<u8>)]| {
+            let window = [("block_count", whole(7)), ("attention.sliding_window", whole(9))];
+            let sizes = sizes(family, &[&window[..], changes].concat());
+            (0..7).map(|layer| sizes.window(layer).is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(windows("gemma3", &[]), [true, true, true, true, true, false, true]);
+        let pattern = [("attention.sliding_window_pattern", whole(2))];
+        assert_eq!(windows("gemma3", &pattern), [true, false, true, false, true, false, true]);
+        assert_eq!(windows("phi3", &[]), [true; 7]);
+        assert_eq!(windows("phi3", &[("attention.sliding_window", whole(0))]), [false; 7]);
+        assert_eq!(windows("qwen2", &[]), [false; 7]);
+    }
+}

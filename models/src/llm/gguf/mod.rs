@@ -61,7 +61,7 @@ const ENGINE: &str = "the language model";
 #[derive(Debug, Clone)]
 pub struct GgufOptions {
     /// Tokens that prompt and reply may take together; at most what the model was trained for. Costs memory only as
-    /// conversations grow.
+    /// conversations grow. Models with LongRoPE are read with their divisors for a context of this length.
     pub context: usize,
     /// Bytes that the key-value caches of all conversations may take together. Idle ones are dropped, oldest first, and requests
     /// whose cache might not fit beside the running ones wait; a single request is let in whatever it takes.

@@ -3,6 +3,8 @@
 //! An engine that is missing does not keep the server from starting: the page comes up, says what is missing and how to get it,
 //! and calls are refused with the same words until it is there.
 
+mod remote;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use models::error::EngineError;
 use models::llm::LanguageModel;
 use models::llm::gguf::{GgufModel, GgufOptions};
 use models::onnx::OnnxRuntime;
+use models::remote::Standing;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
 use models::stt::whisper::Whisper;
@@ -40,6 +43,8 @@ pub struct EngineReport {
     /// Engine and model; for a missing one what was looked for.
     pub name: String,
     pub state: EngineState,
+    /// How its server fares, if it has one.
+    pub standing: Option<Standing>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +81,11 @@ pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
         "off" => None,
         wanted => report(&mut reports, "turn", false, shelf.turn(wanted)),
     };
-    let stt = report(&mut reports, "stt", true, shelf.stt(&names.stt));
-    let llm = report(&mut reports, "llm", true, shelf.llm(&names.llm, &config.session.instructions));
-    let tts = report(&mut reports, "tts", true, shelf.tts(&names.tts));
+    let rows = remote::Rows::new(&shelf, config);
+    let stt = report(&mut reports, "stt", true, rows.stt());
+    let llm = report(&mut reports, "llm", true, rows.llm());
+    let tts = report(&mut reports, "tts", true, rows.tts());
+    rows.watch(&mut reports);
     let engines = match (vad, stt, llm, tts) {
         (Some(vad), Some(stt), Some(llm), Some(tts)) => Ok(Engines { vad, turn, stt, llm, tts }),
         _ => Err(first_missing(&reports)),
@@ -88,12 +95,12 @@ pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
 
 /// Speech to text alone, as for `avatar transcribe`.
 pub fn open_stt(config: &Config) -> anyhow::Result<Arc<dyn SpeechToText>> {
-    alone(Shelf::of(config)?.stt(&config.engines.stt))
+    alone(remote::Rows::new(&Shelf::of(config)?, config).stt())
 }
 
 /// Text to speech alone, as for `avatar say`.
 pub fn open_tts(config: &Config) -> anyhow::Result<Arc<dyn TextToSpeech>> {
-    alone(Shelf::of(config)?.tts(&config.engines.tts))
+    alone(remote::Rows::new(&Shelf::of(config)?, config).tts())
 }
 
 fn alone<T>(found: Found<T>) -> anyhow::Result<T> {
@@ -135,12 +142,12 @@ type Found<T> = Result<(T, String), (String, String)>;
 fn report<T>(reports: &mut Vec<EngineReport>, kind: &'static str, needed: bool, found: Found<T>) -> Option<T> {
     match found {
         Ok((engine, name)) => {
-            reports.push(EngineReport { kind, name, state: EngineState::Ready });
+            reports.push(EngineReport { kind, name, state: EngineState::Ready, standing: None });
             Some(engine)
         }
         Err((name, hint)) => {
             tracing::warn!(kind, name, hint, "engine missing");
-            reports.push(EngineReport { kind, name, state: EngineState::Missing { hint, needed } });
+            reports.push(EngineReport { kind, name, state: EngineState::Missing { hint, needed }, standing: None });
             None
         }
     }

@@ -22,6 +22,9 @@ pub enum EngineError {
     /// The engine failed on this request; others go on.
     #[error("{engine} failed: {reason}")]
     Failed { engine: &'static str, reason: String },
+    /// A server that an engine asks over the network does not do what it should; what was said to be its address, without keys.
+    #[error("{server} cannot be used: {reason}; {hint}")]
+    Remote { server: String, reason: String, hint: String },
     /// The engine's thread is gone; the server must be restarted.
     #[error("{engine} has stopped; restart the server")]
     Stopped { engine: &'static str },

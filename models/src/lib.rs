@@ -7,8 +7,10 @@
 pub mod cancel;
 pub mod catalogue;
 pub mod error;
+pub mod fallback;
 pub mod llm;
 pub mod onnx;
+pub mod remote;
 pub mod stt;
 pub mod text;
 pub mod tts;

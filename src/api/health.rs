@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use models::remote::Standing;
 use serde::Serialize;
 
 use super::ApiState;
@@ -37,7 +38,14 @@ pub async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>)
     let (mut down, mut degraded) = (false, false);
     for report in state.engines.iter() {
         let (word, hint) = match &report.state {
-            EngineState::Ready => ("ready", None),
+            // Calls go on with the fallback, or wait for the server.
+            EngineState::Ready => match report.standing.as_ref().and_then(Standing::trouble) {
+                Some(trouble) => {
+                    degraded = true;
+                    ("degraded", Some(trouble))
+                }
+                None => ("ready", None),
+            },
             EngineState::Missing { hint, needed } => {
                 down |= *needed;
                 degraded |= !needed;

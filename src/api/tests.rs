@@ -72,7 +72,8 @@ impl Api {
         };
         let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
         let exchange = Arc::new(Exchange::new(Err(none), history.clone(), defaults, 5));
-        let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });
+        let reports =
+            engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state, standing: None });
         let state = ApiState { history: history.clone(), exchange, engines: Arc::new(reports.into()) };
         let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));
         let guarded = require(conversations(state.clone()), keys);

@@ -3,6 +3,8 @@
 //! Starts no engine and changes nothing but a probe file in the data folder. A warning is something the server runs without; a
 //! failure is something it does not.
 
+mod remote;
+
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -13,7 +15,7 @@ use models::catalogue::{Catalogue, Kind, Model, State, Store, library};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::config::{Config, ConfigError, TlsMode};
+use crate::config::{Config, ConfigError, REMOTE, TlsMode};
 use crate::tls;
 
 /// Below this the history soon has no room: fail, and warn.
@@ -103,6 +105,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
         Ok(catalogue) => {
             let engines = Chosen::new(config, &catalogue, &store);
             checks.extend(engines.checks());
+            checks.extend(remote::servers(config));
             checks.push(onnx_runtime(&catalogue, &store, &engines));
             checks.extend(voices(&catalogue, &store));
             checks.push(memory(&engines));
@@ -127,14 +130,21 @@ struct Chosen<'a> {
 
 impl<'a> Chosen<'a> {
     fn new(config: &Config, catalogue: &'a Catalogue, store: &'a Store) -> Self {
+        let names = &config.engines;
         let names = [
-            (Kind::Vad, &config.engines.vad),
-            (Kind::Turn, &config.engines.turn),
-            (Kind::Stt, &config.engines.stt),
-            (Kind::Llm, &config.engines.llm),
-            (Kind::Tts, &config.engines.tts),
+            (Kind::Vad, &names.vad, "off"),
+            (Kind::Turn, &names.turn, "off"),
+            (Kind::Stt, &names.stt, &names.stt_fallback),
+            (Kind::Llm, &names.llm, &names.llm_fallback),
+            (Kind::Tts, &names.tts, &names.tts_fallback),
         ];
-        let engines = names.into_iter().map(|(kind, name)| (kind, choose(kind, name, catalogue, store))).collect();
+        let engines = names.into_iter().filter_map(|(kind, name, fallback)| match (name.as_str(), fallback) {
+            (REMOTE, "off") => None,
+            // Without its fallback a remote engine can do its work.
+            (REMOTE, fallback) => Some((kind, choose(kind, fallback, catalogue, store).map_err(remote::as_fallback))),
+            (name, _) => Some((kind, choose(kind, name, catalogue, store))),
+        });
+        let engines = engines.collect();
         Self { store, engines }
     }
 

@@ -7,6 +7,7 @@
 mod flags;
 mod read;
 mod reference;
+mod remote;
 mod settings;
 mod span;
 mod validate;
@@ -16,7 +17,11 @@ use std::path::{Path, PathBuf};
 pub use flags::ConfigFlags;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
-pub use settings::{Config, Engines, Field, Key, Log, LogFormat, SessionDefaults, Tls, TlsMode, TurnEndMode, keys};
+pub use remote::REMOTE;
+pub use settings::{
+    Config, Engines, Field, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, SessionDefaults,
+    SpeechFormat, Tls, TlsMode, TurnEndMode, keys,
+};
 use signaling::line::TurnEnd;
 pub use span::Span;
 

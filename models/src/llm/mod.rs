@@ -67,6 +67,8 @@ pub enum StopReason {
     EndOfTurn,
     /// `max_tokens`.
     Length,
+    /// The engine failed after it had begun: what has come is all there will be.
+    BrokenOff,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 
 pub mod gate;
 pub mod moonshine;
-mod pieces;
+pub(crate) mod pieces;
 pub mod pool;
 pub mod stream;
 pub mod wer;

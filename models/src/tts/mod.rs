@@ -7,7 +7,7 @@ mod english;
 pub mod festival;
 pub mod flite;
 pub mod service;
-mod trim;
+pub(crate) mod trim;
 pub mod voices;
 
 use std::ops::ControlFlow;

@@ -5,7 +5,7 @@
 
 mod remote;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use models::catalogue::{Catalogue, CatalogueError, Kind, Model, State, Store};
@@ -43,13 +43,22 @@ pub struct EngineReport {
     /// Engine and model; for a missing one what was looked for.
     pub name: String,
     pub state: EngineState,
-    /// How its server fares, if it has one.
-    pub standing: Option<Standing>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineState {
+    /// Its turn has not come, or its files are being read: so much of it is done, 0 to 100.
+    Loading {
+        percent: u8,
+    },
+    /// Loaded, and making its first run.
+    WarmingUp,
     Ready,
+    /// Loaded, but its first run went wrong; it is tried again.
+    Failing {
+        reason: String,
+        needed: bool,
+    },
     /// `needed`: no call without it.
     Missing {
         hint: String,
@@ -61,8 +70,25 @@ pub enum EngineState {
 pub struct Opened {
     /// What calls are made with, or what keeps them from being made.
     pub engines: Result<Engines, Missing>,
+    /// What is there of them, also where that is not enough for a call.
+    pub parts: Parts,
     pub reports: Vec<EngineReport>,
 }
+
+/// Each engine by itself.
+#[derive(Clone, Default)]
+pub struct Parts {
+    pub vad: Option<Arc<dyn VoiceDetector>>,
+    pub turn: Option<Arc<dyn TurnModel>>,
+    pub stt: Option<Arc<dyn SpeechToText>>,
+    pub llm: Option<Arc<dyn LanguageModel>>,
+    pub tts: Option<Arc<dyn TextToSpeech>>,
+    /// How the servers of remote engines fare, by kind.
+    pub standings: Vec<(&'static str, Standing)>,
+}
+
+/// Is told what becomes of each engine while they are opened, from whichever thread.
+pub type Tell<'a> = &'a (dyn Fn(EngineReport) + Sync);
 
 /// An engine without which no call can be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,26 +97,42 @@ pub struct Missing {
     pub hint: String,
 }
 
-/// Opens what the configuration names. Takes seconds: not for a tokio worker.
-pub fn open(config: &Config) -> Result<Opened, CatalogueError> {
+/// What will be opened, before it is.
+pub fn expected(config: &Config) -> Vec<EngineReport> {
+    let names = &config.engines;
+    let all =
+        [("vad", &names.vad), ("turn", &names.turn), ("stt", &names.stt), ("llm", &names.llm), ("tts", &names.tts)];
+    let wanted = all.into_iter().filter(|(kind, name)| (*kind, name.as_str()) != ("turn", "off"));
+    wanted.map(|(kind, name)| loading(kind, name, 0)).collect()
+}
+
+fn loading(kind: &'static str, name: &str, percent: u8) -> EngineReport {
+    EngineReport { kind, name: name.to_owned(), state: EngineState::Loading { percent } }
+}
+
+/// Opens what the configuration names, one engine after the other. Takes seconds: not for a tokio worker.
+pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
     let shelf = Shelf::of(config)?;
     let names = &config.engines;
     let mut reports = Vec::new();
-    let vad = report(&mut reports, "vad", true, shelf.vad(&names.vad));
+    let vad = report(&mut reports, tell, "vad", true, shelf.vad(&names.vad));
     let turn = match names.turn.as_str() {
         "off" => None,
-        wanted => report(&mut reports, "turn", false, shelf.turn(wanted)),
+        wanted => report(&mut reports, tell, "turn", false, shelf.turn(wanted)),
     };
     let rows = remote::Rows::new(&shelf, config);
-    let stt = report(&mut reports, "stt", true, rows.stt());
-    let llm = report(&mut reports, "llm", true, rows.llm());
-    let tts = report(&mut reports, "tts", true, rows.tts());
-    rows.watch(&mut reports);
+    let stt = report(&mut reports, tell, "stt", true, rows.stt());
+    let reading = |share: f32| tell(loading("llm", &names.llm, (share.clamp(0.0, 1.0) * 100.0) as u8));
+    let llm = report(&mut reports, tell, "llm", true, rows.llm(&reading));
+    let tts = report(&mut reports, tell, "tts", true, rows.tts());
+    let standings = rows.standings();
+    let parts =
+        Parts { vad: vad.clone(), turn: turn.clone(), stt: stt.clone(), llm: llm.clone(), tts: tts.clone(), standings };
     let engines = match (vad, stt, llm, tts) {
         (Some(vad), Some(stt), Some(llm), Some(tts)) => Ok(Engines { vad, turn, stt, llm, tts }),
         _ => Err(first_missing(&reports)),
     };
-    Ok(Opened { engines, reports })
+    Ok(Opened { engines, parts, reports })
 }
 
 /// Speech to text alone, as for `avatar transcribe`.
@@ -110,8 +152,8 @@ fn alone<T>(found: Found<T>) -> anyhow::Result<T> {
 /// One line that says which engines are used.
 pub fn summary(reports: &[EngineReport]) -> String {
     let words = reports.iter().map(|report| match &report.state {
-        EngineState::Ready => format!("{} {}", report.kind, report.name),
         EngineState::Missing { .. } => format!("{} MISSING", report.kind),
+        _ => format!("{} {}", report.kind, report.name),
     });
     words.collect::<Vec<_>>().join(" · ")
 }
@@ -126,7 +168,8 @@ fn first_missing(reports: &[EngineReport]) -> Missing {
     missing.unwrap_or(Missing { what: "an engine".to_owned(), hint: "run `avatar doctor`".to_owned() })
 }
 
-fn kind_in_words(kind: &str) -> &str {
+/// An engine's kind as people call it.
+pub fn kind_in_words(kind: &str) -> &str {
     match kind {
         "vad" => "voice activity",
         "turn" => "the turn model",
@@ -139,18 +182,25 @@ fn kind_in_words(kind: &str) -> &str {
 /// An engine with the name it reports, or what was looked for and why it is not there.
 type Found<T> = Result<(T, String), (String, String)>;
 
-fn report<T>(reports: &mut Vec<EngineReport>, kind: &'static str, needed: bool, found: Found<T>) -> Option<T> {
-    match found {
-        Ok((engine, name)) => {
-            reports.push(EngineReport { kind, name, state: EngineState::Ready, standing: None });
-            Some(engine)
-        }
+fn report<T>(
+    reports: &mut Vec<EngineReport>,
+    tell: Tell<'_>,
+    kind: &'static str,
+    needed: bool,
+    found: Found<T>,
+) -> Option<T> {
+    let (engine, name, state) = match found {
+        // It has yet to make its first run.
+        Ok((engine, name)) => (Some(engine), name, EngineState::WarmingUp),
         Err((name, hint)) => {
             tracing::warn!(kind, name, hint, "engine missing");
-            reports.push(EngineReport { kind, name, state: EngineState::Missing { hint, needed }, standing: None });
-            None
+            (None, name, EngineState::Missing { hint, needed })
         }
-    }
+    };
+    let report = EngineReport { kind, name, state };
+    tell(report.clone());
+    reports.push(report);
+    engine
 }
 
 /// What models there are, and where they lie.
@@ -256,7 +306,8 @@ impl Shelf {
         (0..RECOGNIZERS).map(load).collect()
     }
 
-    fn llm(&self, wanted: &str, system_prompt: &str) -> Found<Arc<dyn LanguageModel>> {
+    /// `reading` is told the share of the file that has been read, 0.0 to 1.0.
+    fn llm(&self, wanted: &str, system_prompt: &str, reading: &(dyn Fn(f32) + Sync)) -> Found<Arc<dyn LanguageModel>> {
         // A path to any GGUF file will do as well.
         let (name, path) = if wanted.ends_with(".gguf") {
             (wanted.to_owned(), PathBuf::from(wanted))
@@ -265,7 +316,7 @@ impl Shelf {
             (model.id.clone(), self.file(model))
         };
         let options = GgufOptions { system_prompt: Some(system_prompt.to_owned()), ..GgufOptions::default() };
-        let llm = open_llm(&path, &options).map_err(|error| (name, error.to_string()))?;
+        let llm = GgufModel::load(&path, &options, reading).map_err(|error| (name, error.to_string()))?;
         let name = llm.name();
         Ok((Arc::new(llm), name))
     }
@@ -298,10 +349,6 @@ impl Shelf {
 /// Threads of one Whisper pass: more than four gain nothing on short speech, more than there are would wait for each other.
 fn whisper_threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(4)
-}
-
-fn open_llm(path: &Path, options: &GgufOptions) -> Result<GgufModel, EngineError> {
-    GgufModel::load(path, options, &|_| {})
 }
 
 fn flite() -> Result<Arc<dyn TextToSpeech>, EngineError> {

@@ -8,4 +8,7 @@ pub mod cores;
 pub mod engines;
 pub mod history;
 pub mod logging;
+pub mod readiness;
+pub mod service;
 pub mod tls;
+pub mod warm_up;

@@ -16,5 +16,6 @@ pub mod outbound;
 pub mod pacer;
 pub mod pcm;
 pub mod playout;
+pub mod recording;
 pub mod resample;
 pub mod wav;

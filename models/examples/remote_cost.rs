@@ -74,7 +74,7 @@ fn request(limit: usize) -> GenerateRequest {
     GenerateRequest {
         conversation: "cost".into(),
         messages: vec![Message { speaker: Speaker::User, text: "Tell me about the sea.".into() }],
-        sampling: Sampling { temperature: 0.0, top_p: None, repeat_penalty: 1.0, max_tokens: limit, seed: 1 },
+        sampling: Sampling { temperature: 0.0, max_tokens: limit, seed: 1, ..Sampling::default() },
     }
 }
 

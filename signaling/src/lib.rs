@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod http;
 pub mod line;
+pub mod negotiate;
 pub mod peer;
 pub mod protocol;
 pub mod realtime;

@@ -115,6 +115,8 @@ impl Seat {
 pub enum Refusal {
     #[error("all {limit} call slots are busy; retry in {} s", retry_after.as_secs())]
     Full { limit: usize, retry_after: Duration },
+    #[error("the server is loading its models, {percent} % are there; retry in {} s", retry_after.as_secs())]
+    Loading { percent: u8, retry_after: Duration },
     #[error("{what} is not available: {hint}")]
     EngineMissing { what: String, hint: String },
     #[error("the server is shutting down; retry in {} s", retry_after.as_secs())]

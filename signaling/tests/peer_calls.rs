@@ -199,7 +199,7 @@ async fn five_calls_share_one_port_and_hear_only_themselves() {
         calls.push((client, 300.0 + 200.0 * f32::from(n), tokio::spawn(echo(line)), seat));
     }
     let full = server.host.answer(OFFER, support::options()).await.unwrap_err();
-    assert_eq!(full.code(), "too_many_calls");
+    assert_eq!(full.code(), "server_full");
     for (client, hertz, ..) in &calls {
         client.caller.play(tone(*hertz, Duration::from_millis(800))).await.unwrap();
     }
@@ -234,7 +234,7 @@ async fn a_shutdown_ends_every_call_and_answers_no_more() {
     server.host.shutdown(support::NEVER).await;
     assert_eq!(soon(ended).await.unwrap(), HangUp::ByServer);
     client.closed().await;
-    assert_eq!(server.host.answer(OFFER, support::options()).await.unwrap_err().code(), "shutting_down");
+    assert_eq!(server.host.answer(OFFER, support::options()).await.unwrap_err().code(), "server_draining");
     server.empty().await;
 }
 

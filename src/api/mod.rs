@@ -14,16 +14,16 @@ use signaling::http::error::ApiError;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::call::admission::Exchange;
-use crate::engines::EngineReport;
 use crate::history::History;
+use crate::readiness::Readiness;
 
 /// What the handlers need.
 #[derive(Clone)]
 pub struct ApiState {
     pub history: Arc<History>,
     pub exchange: Arc<Exchange>,
-    /// What was found of each engine when the server started.
-    pub engines: Arc<Vec<EngineReport>>,
+    /// What is known of each engine.
+    pub readiness: Arc<Readiness>,
 }
 
 /// What concerns conversations: to be shown only to those who hold a key, where there are keys.

@@ -8,9 +8,9 @@ use signaling::line::{CallId, ConversationId, Line, Refusal, Seat, Session, Sess
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
-use super::driver::{Engines, Writing, drive};
+use super::driver::{Writing, drive};
 use super::record::Keeper;
-use crate::engines::Missing;
+use crate::readiness::{Readiness, Unready};
 
 /// When a refused caller may try again: about the length of one short talk turn, so that a freed place is found soon.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -32,8 +32,8 @@ pub struct SessionDefaults {
 
 /// Takes calls from every door.
 pub struct Exchange {
-    /// What calls are made with, or what is missing for any.
-    engines: Result<Engines, Missing>,
+    /// What calls are made with, once it is there.
+    readiness: Arc<Readiness>,
     keeper: Arc<dyn Keeper>,
     defaults: SessionDefaults,
     limit: usize,
@@ -45,14 +45,9 @@ pub struct Exchange {
 
 impl Exchange {
     /// At most `limit` calls at once.
-    pub fn new(
-        engines: Result<Engines, Missing>,
-        keeper: Arc<dyn Keeper>,
-        defaults: SessionDefaults,
-        limit: usize,
-    ) -> Self {
+    pub fn new(readiness: Arc<Readiness>, keeper: Arc<dyn Keeper>, defaults: SessionDefaults, limit: usize) -> Self {
         Self {
-            engines,
+            readiness,
             keeper,
             defaults,
             limit,
@@ -109,8 +104,12 @@ impl Switchboard for Exchange {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER });
         }
-        if let Err(missing) = &self.engines {
-            return Err(Refusal::EngineMissing { what: missing.what.clone(), hint: missing.hint.clone() });
+        match self.readiness.calls() {
+            Ok(_) => {}
+            Err(Unready::Loading { percent }) => return Err(Refusal::Loading { percent, retry_after: RETRY_AFTER }),
+            Err(Unready::Missing(missing)) => {
+                return Err(Refusal::EngineMissing { what: missing.what, hint: missing.hint });
+            }
         }
         let full = |_| Refusal::Full { limit: self.limit, retry_after: RETRY_AFTER };
         Arc::clone(&self.places).try_acquire_owned().map(Seat::new).map_err(full)
@@ -118,7 +117,7 @@ impl Switchboard for Exchange {
 
     fn connect(&self, line: Line, seat: Seat) {
         // None is admitted without engines.
-        let Ok(engines) = self.engines.clone() else { return };
+        let Ok(engines) = self.readiness.calls() else { return };
         let session = self.session(line.call.clone(), engines.llm.name(), &line.session);
         let writing = Writing { temperature: self.defaults.temperature, max_tokens: self.defaults.max_reply_tokens };
         let span = tracing::info_span!("call", id = %line.call);

@@ -115,7 +115,7 @@ pub fn examine(config: &Config) -> Vec<Check> {
     checks.push(data_folder(&config.data_dir));
     checks.push(disk(&config.data_dir));
     checks.push(tcp_port(config.listen));
-    checks.push(udp_port(SocketAddr::new(config.listen.ip(), config.media_port())));
+    checks.push(udp_port(config.media_address(config.listen)));
     checks.push(certificate(config, OffsetDateTime::now_utc()));
     checks.push(cpu());
     checks.push(gpu());

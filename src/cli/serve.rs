@@ -15,14 +15,17 @@ use signaling::http::origins::Origins;
 use signaling::http::{self, Doors};
 use signaling::peer::{PeerHost, PeerSettings};
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::api::{self, ApiState};
 use crate::call::admission::{Exchange, SessionDefaults};
 use crate::config::{Config, TlsMode};
-use crate::engines::{self, Opened};
+use crate::engines;
 use crate::history::History;
 use crate::logging;
+use crate::readiness::{Readiness, Unready, bring_up};
+use crate::service::{self, ServiceParts};
 use crate::tls::{self, Subject};
 
 /// How long calls may go on after the server was told to stop.
@@ -35,23 +38,35 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     find_free(peer_settings(config, address).bind)?;
-    let Opened { engines, reports } = engines::open(config)?;
-    info!("engines: {}", engines::summary(&reports));
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let exchange = Arc::new(Exchange::new(engines, history.clone(), defaults(config), config.max_calls.into()));
-        let peers = PeerHost::start(peer_settings(config, address), exchange.clone())?;
-        let state = ApiState { history, exchange: exchange.clone(), engines: Arc::new(reports) };
-        let peers = Arc::new(peers);
-        serve(config, listener, doors(config, peers.clone(), state), async {
+    let served = runtime.block_on(async {
+        let readiness = Arc::new(Readiness::expecting(engines::expected(config)));
+        let exchange =
+            Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
+        let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
+        let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
+        let router = doors(config, peers.clone(), state);
+        let stopping = watch::Sender::new(false);
+        open_engines(config, &readiness, stopping.subscribe());
+        serve(config, listener, router, &readiness, async {
             exchange.stop();
+            stopping.send_replace(true);
             peers.shutdown(GRACE).await;
             exchange.drain(GRACE).await;
         })
         .await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // Engines that are still being opened are not waited for any longer.
+    runtime.shutdown_timeout(GRACE);
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Beside everything else: the page shows how far it is.
+fn open_engines(config: &Config, readiness: &Arc<Readiness>, stopping: watch::Receiver<bool>) {
+    let (config, readiness) = (config.clone(), readiness.clone());
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || bring_up(&config, &readiness, &runtime, &stopping));
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -97,11 +112,9 @@ fn defaults(config: &Config) -> SessionDefaults {
     }
 }
 
-/// The calls' port: of the same number as the page's, unless another is set.
 fn peer_settings(config: &Config, address: SocketAddr) -> PeerSettings {
-    let port = if config.udp_port == 0 { address.port() } else { config.udp_port };
     PeerSettings {
-        bind: SocketAddr::new(address.ip(), port),
+        bind: config.media_address(address),
         public: config.public_address.into_iter().collect(),
         ..PeerSettings::default()
     }
@@ -115,8 +128,15 @@ fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
         origins: Origins::default(),
         ice_servers: config.ice_servers.clone(),
     };
+    let service = service::router(ServiceParts {
+        readiness: state.readiness.clone(),
+        exchange: state.exchange.clone(),
+        keys: keys.clone(),
+        origins: Origins::default(),
+        session: config.session.clone(),
+    });
     let guarded = http::keys::require(api::conversations(state.clone()), keys);
-    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)))
+    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(service))
 }
 
 /// Serves until the process is told to stop; then `drain`s.
@@ -124,6 +144,7 @@ async fn serve(
     config: &Config,
     listener: TcpListener,
     router: Router,
+    readiness: &Readiness,
     drain: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
@@ -143,9 +164,20 @@ async fn serve(
         anyhow::Ok(())
     };
     info!("listening on {scheme}://{address} (calls on UDP of the same address)");
-    super::print(&format!("Avatar is ready: open {scheme}://{}", reachable(address)))?;
+    let url = format!("{scheme}://{}", reachable(address));
+    super::print(&format!("Avatar is loading its models: follow it on {url}"))?;
+    let announce = async {
+        match readiness.known().await {
+            Ok(_) | Err(Unready::Loading { .. }) => super::print(&format!("Avatar is ready: open {url}"))?,
+            Err(Unready::Missing(missing)) => {
+                super::print(&format!("Avatar takes no calls, {} is not available: open {url}", missing.what))?;
+            }
+        }
+        std::future::pending::<anyhow::Result<()>>().await
+    };
     tokio::select! {
         ended = server => return ended.context("the server stopped"),
+        told = announce => return told,
         signal = told_to_stop() => signal?,
     }
     info!("stopping; calls have {} s to end", GRACE.as_secs());

@@ -12,6 +12,7 @@ mod settings;
 mod span;
 mod validate;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use flags::ConfigFlags;
@@ -42,9 +43,9 @@ impl Config {
         self.models_dir.clone().unwrap_or_else(|| self.data_dir.join("models"))
     }
 
-    /// UDP port of the calls' audio.
-    pub fn media_port(&self) -> u16 {
-        if self.udp_port == 0 { self.listen.port() } else { self.udp_port }
+    /// Where the calls' audio comes in on UDP, when the page is at `page`: the same port, unless another is set.
+    pub fn media_address(&self, page: SocketAddr) -> SocketAddr {
+        SocketAddr::new(page.ip(), if self.udp_port == 0 { page.port() } else { self.udp_port })
     }
 
     /// Whether other machines can connect.

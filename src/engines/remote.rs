@@ -11,7 +11,7 @@ use models::remote::{IoThread, Network, RemoteLlm, RemoteStt, RemoteTts, Standin
 use models::stt::SpeechToText;
 use models::tts::TextToSpeech;
 
-use super::{EngineReport, Found, Shelf};
+use super::{Found, Shelf};
 use crate::config::{Config, REMOTE};
 
 /// Opens the engines of `[engines]`, each with its fallback.
@@ -35,10 +35,12 @@ impl<'a> Rows<'a> {
         self.row("stt", &names.stt, &names.stt_fallback, open, |io, row| Arc::new(FallbackStt::new(io, row)))
     }
 
-    pub fn llm(&self) -> Found<Arc<dyn LanguageModel>> {
+    /// `reading` is told how much of a local model is read.
+    pub fn llm(&self, reading: &(dyn Fn(f32) + Sync)) -> Found<Arc<dyn LanguageModel>> {
         let names = &self.config.engines;
         let prompt = &self.config.session.instructions;
-        let open = |wanted: &str| if wanted == REMOTE { self.remote_llm() } else { self.shelf.llm(wanted, prompt) };
+        let open =
+            |wanted: &str| if wanted == REMOTE { self.remote_llm() } else { self.shelf.llm(wanted, prompt, reading) };
         self.row("llm", &names.llm, &names.llm_fallback, open, |io, row| Arc::new(FallbackLlm::new(io, row)))
     }
 
@@ -48,13 +50,9 @@ impl<'a> Rows<'a> {
         self.row("tts", &names.tts, &names.tts_fallback, open, |io, row| Arc::new(FallbackTts::new(io, row)))
     }
 
-    /// Lets the reports tell how their servers fare.
-    pub fn watch(self, reports: &mut [EngineReport]) {
-        for (kind, standing) in self.standings.into_inner() {
-            if let Some(report) = reports.iter_mut().find(|report| report.kind == kind) {
-                report.standing = Some(standing);
-            }
-        }
+    /// How the servers fare, by kind.
+    pub fn standings(self) -> Vec<(&'static str, Standing)> {
+        self.standings.into_inner()
     }
 
     /// The engine, and behind it its fallback if it has one.

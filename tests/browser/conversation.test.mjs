@@ -36,7 +36,7 @@ describe('a talk', () => {
   });
 
   test('the reply in the page is whole and says its text', async (t) => {
-    const rate = await assertHeard(done, { limit: 0.25 });
+    const rate = await assertHeard(server, done, { limit: 0.25 });
     t.diagnostic(`word-error rate of the replies: ${(100 * rate).toFixed(1)} %`);
   });
 

@@ -26,7 +26,7 @@ describe('a talk with the voice of Festival', () => {
   });
 
   test('the reply in the page is whole and says its text', async (t) => {
-    const rate = await assertHeard(done, { limit: 0.12, voice: VOICE });
+    const rate = await assertHeard(server, done, { limit: 0.12, voice: VOICE });
     t.diagnostic(`word-error rate of the replies: ${(100 * rate).toFixed(1)} %`);
   });
 });

@@ -104,8 +104,8 @@ async function say(text, voice) {
   return resample(samples, rate, RATE);
 }
 
-/** What was heard in the page is what the replies say: by the words, without holes, without clipping. */
-export async function assertHeard({ events: seen, tape }, { limit, voice }) {
+/** What was heard in the page of each reply: `{ pairs, holes }`, a hole with the phrase whose reply it is in. */
+async function listenTo({ phrases, events: seen, tape }, voice) {
   const folder = scratch();
   const pairs = [];
   const holes = [];
@@ -123,11 +123,25 @@ export async function assertHeard({ events: seen, tape }, { limit, voice }) {
         clauses: clauses.length > 1 ? await Promise.all(clauses.map((clause) => say(clause, voice))) : [],
       });
     }
-    holes.push(...dropouts(sound, own, RATE).map((hole) => ({ reply: reply.text, ...hole })));
+    holes.push(...dropouts(sound, own, RATE).map((hole) => ({ phrase: phrases[i]?.id, reply: reply.text, ...hole })));
   }
+  return { pairs, holes };
+}
+
+/**
+ * What was heard in the page is what the replies say: by the words, without holes, without clipping. A machine that is busy
+ * with something else tears holes that no server can prevent; those do not come again, so what had one is asked again.
+ */
+export async function assertHeard(server, done, { limit, voice }) {
+  let { pairs, holes } = await listenTo(done, voice);
   const rate = errorRate(pairs);
   const table = pairs.map(({ said, heard }) => `"${said}" heard as "${heard}"`).join('\n');
   assert.ok(rate <= limit, `word-error rate of the replies ${rate.toFixed(3)}:\n${table}`);
+  for (let tries = 0; holes.length > 0 && tries < 2; tries += 1) {
+    const again = await talk(server, [...new Set(holes.map(({ phrase }) => phrase))]);
+    await again.browser.close();
+    holes = (await listenTo(again, voice)).holes;
+  }
   assert.deepEqual(holes, []);
   return rate;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use avatar::call::admission::Exchange;
 use avatar::engines::Missing;
+use avatar::readiness::Readiness;
 use signaling::line::{Refusal, Switchboard};
 use tokio::time::{Instant, sleep};
 
@@ -43,7 +44,8 @@ async fn an_offer_that_comes_to_nothing_gives_its_place_back() {
 #[tokio::test(start_paused = true)]
 async fn without_engines_every_call_is_refused_with_what_to_do() {
     let missing = Missing { what: "the language model (auto)".to_owned(), hint: "run `make models`".to_owned() };
-    let exchange = Exchange::new(Err(missing), Arc::new(Book::default()), defaults(), 5);
+    let exchange =
+        Exchange::new(Arc::new(Readiness::settled(Err(missing), Vec::new())), Arc::new(Book::default()), defaults(), 5);
     let refusal = exchange.admit().err().unwrap();
     assert!(matches!(refusal, Refusal::EngineMissing { .. }));
     let text = refusal.to_string();

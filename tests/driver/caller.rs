@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avatar::call::admission::{Exchange, SessionDefaults};
+use avatar::readiness::Readiness;
 use signaling::line::{
     CallEvent, CallId, CallerAudio, FromCaller, HangUp, Line, LineEnd, Outcome, Playout, ReplyId, SessionPatch,
     Switchboard, ToCaller, TurnEnd,
@@ -47,7 +48,8 @@ impl House {
     pub fn with(script: Script) -> Self {
         let engines = Scripted::new(script);
         let book = Arc::new(Book::default());
-        let exchange = Exchange::new(Ok(engines.engines()), book.clone(), defaults(), 5);
+        let exchange =
+            Exchange::new(Arc::new(Readiness::settled(Ok(engines.engines()), Vec::new())), book.clone(), defaults(), 5);
         Self { engines, book, exchange }
     }
 

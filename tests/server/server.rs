@@ -57,8 +57,9 @@ impl Server {
         let started = Instant::now();
         while server.url.is_empty() {
             let said = read(&folder.join("out"));
-            if let Some(at) = said.find("http://").filter(|_| said.ends_with('\n')) {
-                server.url = said[at..].trim_end().to_owned();
+            // The line that comes once the models are loaded, or are known to be missing.
+            if let Some(at) = said.find("open http://").filter(|_| said.ends_with('\n')) {
+                server.url = said[at..].trim_start_matches("open ").trim_end().to_owned();
             }
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended ({ended:?}): {}", server.log());

@@ -6,6 +6,7 @@ import { applyLanguage, firstLanguage } from './app/preferences';
 import { startTranslation } from './i18n';
 import { Call } from './realtime/call';
 import { installDiagnostics } from './realtime/diagnostics';
+import { HealthProvider } from './status/health-context';
 import './styles/tokens.css';
 import './styles/base.css';
 
@@ -25,7 +26,9 @@ if (root === null) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
     <CallProvider value={new Call(speaker)}>
-      <App />
+      <HealthProvider>
+        <App />
+      </HealthProvider>
     </CallProvider>
   </StrictMode>,
 );

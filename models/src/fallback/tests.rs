@@ -156,7 +156,7 @@ fn request() -> GenerateRequest {
     GenerateRequest {
         conversation: "c".into(),
         messages: vec![Message { speaker: Speaker::User, text: "Hi".into() }],
-        sampling: Sampling { temperature: 0.0, top_p: None, repeat_penalty: 1.0, max_tokens: 9, seed: 1 },
+        sampling: Sampling { temperature: 0.0, max_tokens: 9, seed: 1, ..Sampling::default() },
     }
 }
 

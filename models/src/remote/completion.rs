@@ -9,7 +9,17 @@ use serde_json::{Map, Value, json};
 use crate::llm::{GenerateRequest, Message, Speaker, StopReason, TokenUsage};
 
 /// What may be left out, or is named otherwise, where a server does not know it.
-const OPTIONAL: [&str; 6] = ["stream_options", "max_tokens", "seed", "top_p", "temperature", "user"];
+const OPTIONAL: [&str; 9] = [
+    "stream_options",
+    "max_tokens",
+    "seed",
+    "top_p",
+    "temperature",
+    "user",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+];
 
 /// What an object of the answer says; several at once are possible.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +50,7 @@ pub(super) fn read(data: &str) -> Option<Said> {
         prompt_tokens: count(&usage["prompt_tokens"]).unwrap_or(0),
         cached_tokens: count(&usage["prompt_tokens_details"]["cached_tokens"]).unwrap_or(0),
         generated_tokens,
+        dropped_messages: count(&usage["dropped_messages"]).unwrap_or(0),
     });
     Some(Said { text: text.unwrap_or_default().to_owned(), finished, usage, error: None })
 }
@@ -100,6 +111,10 @@ impl Dialect {
             ("seed", Some((sampling.seed >> 1).into())),
             ("top_p", sampling.top_p.map(Value::from)),
             ("temperature", Some(sampling.temperature.into())),
+            // Of what else can be asked, the interface has these; `repeat_penalty` and the like every server names its own way.
+            ("stop", (!sampling.stop.is_empty()).then(|| sampling.stop.clone().into())),
+            ("frequency_penalty", penalty(sampling.frequency_penalty)),
+            ("presence_penalty", penalty(sampling.presence_penalty)),
             // Servers that keep a cache a user find the conversation's by it.
             ("user", Some(request.conversation.as_str().into())),
         ];
@@ -114,6 +129,10 @@ impl Dialect {
         body.extend(self.extra.clone());
         Value::Object(body).to_string().into_bytes()
     }
+}
+
+fn penalty(penalty: f32) -> Option<Value> {
+    (penalty != 0.0).then(|| f64::from(penalty).into())
 }
 
 fn message(message: &Message) -> Value {
@@ -156,7 +175,7 @@ mod tests {
     fn usage_counts_what_was_cached_where_it_is_told() {
         let usage = |data: &str| read(data).unwrap().usage;
         let whole = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":7}}}"#;
-        let expected = TokenUsage { prompt_tokens: 9, cached_tokens: 7, generated_tokens: 4 };
+        let expected = TokenUsage { prompt_tokens: 9, cached_tokens: 7, generated_tokens: 4, dropped_messages: 0 };
         assert_eq!(usage(whole), Some(expected));
         assert_eq!(
             usage(r#"{"choices":[],"usage":{"completion_tokens":4,"prompt_tokens_details":null}}"#)
@@ -200,7 +219,7 @@ mod tests {
                 Message { speaker: Speaker::System, text: "Be brief.".into() },
                 Message { speaker: Speaker::User, text: "你好".into() },
             ],
-            sampling: Sampling { temperature: 0.2, top_p: None, repeat_penalty: 1.1, max_tokens: 9, seed: u64::MAX },
+            sampling: Sampling { temperature: 0.2, max_tokens: 9, seed: u64::MAX, ..Sampling::default() },
         };
         let extra = json!({"chat_template_kwargs": {"enable_thinking": false}});
         let mut dialect = Dialect::new(extra.as_object().unwrap().clone());

@@ -200,8 +200,7 @@ mod tests {
         let mut endless = wav(4);
         endless[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(read(endless.chunks(64)), Err(PcmError::Malformed));
-        let padding = b"RIFF....WAVEjunk\x08\x00\x00\x00........".repeat(1);
-        let mut bytes = padding.clone();
+        let mut bytes = b"RIFF....WAVE".to_vec();
         bytes.extend(b"junk\x08\x00\x00\x00........".repeat(5_000));
         assert_eq!(read(bytes.chunks(4_096)), Err(PcmError::Malformed));
     }

@@ -8,7 +8,7 @@ pub(super) fn is_cjk(c: char) -> bool {
 }
 
 /// One syllable of Chinese, Japanese or Korean, not punctuation.
-pub(super) fn is_cjk_letter(c: char) -> bool {
+pub(crate) fn is_cjk_letter(c: char) -> bool {
     is_cjk(c) && c.is_alphanumeric()
 }
 

@@ -1,6 +1,7 @@
-//! Text for voices that speak English only and read plain ASCII: Flite's and Festival's.
+//! Words for voices that speak English only and read plain ASCII: Flite's and Festival's.
 
 use crate::error::EngineError;
+use crate::text::characters::is_cjk_letter;
 
 /// The longest piece that is given to an engine at once, in bytes: it synthesises a whole utterance's prosody before its first sample.
 pub(super) const PIECE_MAX: usize = 300;
@@ -9,8 +10,10 @@ pub(super) const PIECE_MAX: usize = 300;
 /// matter: nothing to say, or not English.
 pub(super) fn plain(text: &str, voice: &str) -> Result<String, EngineError> {
     let mut plain = String::with_capacity(text.len());
-    let mut foreign = 0_usize;
+    // A character of Chinese, Japanese or Korean is a word; of other scripts the words are counted, like the English ones.
+    let (mut foreign, mut within) = (0_usize, false);
     for c in text.chars() {
+        let mut strange = false;
         match c {
             // Neither is ever spoken, and without them no text can end a Scheme string.
             '"' | '\\' => plain.push(' '),
@@ -19,13 +22,15 @@ pub(super) fn plain(text: &str, voice: &str) -> Result<String, EngineError> {
             _ => match ascii_for(c) {
                 Some(ascii) => plain.push_str(ascii),
                 None => {
-                    foreign += usize::from(c.is_alphanumeric());
+                    strange = c.is_alphanumeric();
+                    foreign += usize::from(strange && (is_cjk_letter(c) || !within));
                     plain.push(' ');
                 }
             },
         }
+        within = strange;
     }
-    let english = plain.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let english = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).count();
     if foreign > 0 && foreign >= english {
         return Err(EngineError::BadRequest(format!(
             "the voice {voice} speaks English only and cannot say this text; choose a voice for its language"
@@ -71,20 +76,6 @@ fn ascii_for(c: char) -> Option<&'static str> {
         '？' => "? ",
         '；' => "; ",
         '：' => ": ",
-        '€' => " euros ",
-        '£' => " pounds ",
-        '¥' => " yen ",
-        '°' => " degrees ",
-        '×' => " times ",
-        '÷' => " divided by ",
-        '−' => " minus ",
-        '±' => " plus or minus ",
-        '≈' => " about ",
-        '½' => " one half ",
-        '¼' => " one quarter ",
-        '¾' => " three quarters ",
-        '²' => " squared ",
-        '³' => " cubed ",
         'à' | 'á' | 'â' | 'ã' | 'å' | 'ā' | 'ă' | 'ą' => "a",
         'À' | 'Á' | 'Â' | 'Ã' | 'Å' | 'Ā' | 'Ă' | 'Ą' => "A",
         'ä' | 'æ' => "ae",

@@ -25,7 +25,7 @@ pub const CHUNKS_BOUND: usize = 512;
 /// One sentence to say.
 #[derive(Debug, Clone)]
 pub struct SpeakRequest {
-    /// Speakable text: no markup, no emoji.
+    /// Speakable text: no markup, no emoji. Numbers, dates and signs may stay as they are written.
     pub text: String,
     /// One of [`TextToSpeech::voices`], or empty for the default.
     pub voice: String,
@@ -78,7 +78,7 @@ impl Speech {
 pub trait Synthesizer: Send {
     fn name(&self) -> String;
     fn voices(&self) -> Vec<Voice>;
-    /// Says `text`, giving chunks to `sink` as they are made; stops within one chunk of `ControlFlow::Break`. The service
+    /// Says `text`, which is words by now ([`crate::text::spoken_form`]), giving chunks to `sink` as they are made; stops within one chunk of `ControlFlow::Break`. The service
     /// trims leading silence.
     fn synthesize(
         &mut self,

@@ -1,8 +1,8 @@
 //! Makes blocking [`Synthesizer`]s the shared, queued, cancellable [`TextToSpeech`] of all calls.
 //!
 //! One thread a synthesizer, one bounded queue before them; the most urgent deadline goes first. A request whose caller has gone is
-//! dropped before work, or stops within one chunk. A panic of an engine fails that request only. Sentences come out with their silent
-//! edges trimmed.
+//! dropped before work, or stops within one chunk. A panic of an engine fails that request only. Engines are given words only: what is
+//! written as numbers or signs is put into words here, in the voice's language. Sentences come out with their silent edges trimmed.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use super::trim::EdgeTrim;
 use super::{CHUNKS_BOUND, SpeakRequest, Speech, Synthesizer, TextToSpeech, Voice};
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
+use crate::text::spoken_form;
 
 /// How many sentences may wait. When full, a request is refused at once.
 pub const QUEUE_BOUND: usize = 64;
@@ -74,6 +75,7 @@ struct State {
 struct Job {
     text: String,
     voice: String,
+    language: &'static str,
     queued: Instant,
     chunks: mpsc::Sender<Result<Pcm, EngineError>>,
     cancelled: Cancelled,
@@ -103,9 +105,9 @@ impl SpeechService {
         Load { waiting: state.jobs.len(), ..state.load }
     }
 
-    fn voice(&self, wanted: &str) -> Result<String, EngineError> {
+    fn voice(&self, wanted: &str) -> Result<&Voice, EngineError> {
         let found = if wanted.is_empty() { self.voices.first() } else { self.voices.iter().find(|v| v.id == wanted) };
-        found.map(|voice| voice.id.clone()).ok_or_else(|| super::voices::unknown(wanted, &self.voices))
+        found.ok_or_else(|| super::voices::unknown(wanted, &self.voices))
     }
 }
 
@@ -130,6 +132,8 @@ impl TextToSpeech for SpeechService {
             return Err(EngineError::BadRequest("the text has nothing that can be spoken; leave it out".into()));
         }
         let (speech, chunks, cancelled) = Speech::new();
+        let (queued, language, voice) = (Instant::now(), voice.language, voice.id.clone());
+        let job = Job { text: request.text, voice, language, queued, chunks, cancelled };
         let mut state = self.queue.lock();
         if state.closed {
             return Err(EngineError::Stopped { engine: self.engine });
@@ -142,7 +146,7 @@ impl TextToSpeech for SpeechService {
         }
         state.arrivals += 1;
         let key = (request.deadline, state.arrivals);
-        state.jobs.insert(key, Job { text: request.text, voice, queued: Instant::now(), chunks, cancelled });
+        state.jobs.insert(key, job);
         drop(state);
         self.queue.arrived.notify_one();
         Ok(speech)
@@ -203,7 +207,8 @@ fn work(engine: &'static str, queue: &Queue, mut synthesizer: Box<dyn Synthesize
         let queued = began.saturating_duration_since(job.queued);
         let mut outlet = Outlet::new(engine, &job, queue);
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            synthesizer.synthesize(&job.text, &job.voice, &mut |pcm| outlet.take(&pcm))
+            let spoken = spoken_form(&job.text, job.language);
+            synthesizer.synthesize(&spoken, &job.voice, &mut |pcm| outlet.take(&pcm))
         }));
         let outcome = match ended {
             Ok(Ok(())) => outlet.finish(),

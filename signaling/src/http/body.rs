@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use super::error::ApiError;
-use super::negotiator::NegotiateError;
+use crate::negotiate::NegotiateError;
 
 /// The longest body of an offer.
 pub const OFFER_LIMIT: usize = 1024 * 1024;
@@ -20,8 +20,13 @@ const DISCARDED: usize = 8 * 1024 * 1024;
 
 /// The whole body, if it has at most `limit` bytes.
 pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(PATIENCE, collect(body, limit)).await.unwrap_or_else(|_| {
-        let message = format!("the request's body did not arrive within {} s", PATIENCE.as_secs());
+    read_within(body, limit, PATIENCE).await
+}
+
+/// The same, for bodies that need longer than [`PATIENCE`] to arrive.
+pub async fn read_within(body: Body, limit: usize, patience: Duration) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(patience, collect(body, limit)).await.unwrap_or_else(|_| {
+        let message = format!("the request's body did not arrive within {} s", patience.as_secs());
         Err(ApiError::invalid(StatusCode::REQUEST_TIMEOUT, "timeout", message))
     })
 }
@@ -43,7 +48,8 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         }
     }
     if seen > limit {
-        return Err(NegotiateError::TooLarge { limit }.into());
+        let message = format!("the request has more than {limit} bytes, which is the most that is taken here");
+        return Err(ApiError::invalid(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
     }
     Ok(kept.freeze())
 }
@@ -56,14 +62,10 @@ pub fn content_type(headers: &HeaderMap) -> String {
 
 /// An offer's text, if it can be one at all.
 pub fn sdp(bytes: &[u8]) -> Result<String, ApiError> {
-    let bad = |reason: &str| {
-        ApiError::from(NegotiateError::BadSdp(format!(
-            "{reason}; send the text of `RTCPeerConnection.localDescription`"
-        )))
-    };
+    let bad = |reason: &str| ApiError::from(NegotiateError::Malformed { why: reason.to_owned() });
     let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not UTF-8 text"))?;
     if text.trim().is_empty() {
-        return Err(bad("it is empty"));
+        return Err(NegotiateError::Empty.into());
     }
     if !text.starts_with("v=0") {
         return Err(bad("it does not begin with `v=0`"));

@@ -7,8 +7,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::negotiator::NegotiateError;
 use crate::line::{CallId, Fault, Refusal};
+use crate::negotiate::NegotiateError;
 
 /// An error as an HTTP client sees it.
 #[derive(Debug)]
@@ -89,27 +89,32 @@ impl From<Fault> for ApiError {
 impl From<NegotiateError> for ApiError {
     fn from(error: NegotiateError) -> Self {
         use StatusCode as S;
-        let message = error.to_string();
+        let (code, message) = (error.code(), error.to_string());
         match error {
-            NegotiateError::BadSdp(_) => Self::invalid(S::BAD_REQUEST, "invalid_sdp", message),
-            NegotiateError::NoAudio => Self::invalid(S::BAD_REQUEST, "no_audio", message),
-            NegotiateError::NoCommonCodec => Self::invalid(S::BAD_REQUEST, "no_common_codec", message),
-            NegotiateError::TooLarge { .. } => Self::invalid(S::PAYLOAD_TOO_LARGE, "too_large", message),
-            NegotiateError::BadFragment(_) => Self::invalid(S::BAD_REQUEST, "invalid_sdp_fragment", message),
-            NegotiateError::Unsupported(_) => Self::invalid(S::UNPROCESSABLE_ENTITY, "unsupported", message),
-            NegotiateError::NoSuchCall(call) => Self::no_such_call(&call),
-            NegotiateError::Refused(Refusal::Full { retry_after, .. }) => {
-                Self::server(S::SERVICE_UNAVAILABLE, "server_full", message).retry_after(retry_after)
+            NegotiateError::Empty
+            | NegotiateError::Malformed { .. }
+            | NegotiateError::NoAudio
+            | NegotiateError::AudioInactive
+            | NegotiateError::NoCodec { .. }
+            | NegotiateError::TooMuchMedia { .. }
+            | NegotiateError::TooManyCandidates { .. }
+            | NegotiateError::Rejected { .. }
+            | NegotiateError::BadFragment { .. } => Self::invalid(S::BAD_REQUEST, code, message),
+            NegotiateError::TooLarge { .. } => Self::invalid(S::PAYLOAD_TOO_LARGE, code, message),
+            NegotiateError::Unsupported(_) => Self::invalid(S::UNPROCESSABLE_ENTITY, code, message),
+            NegotiateError::UnknownCall(call) => Self::no_such_call(&call),
+            NegotiateError::Refused(Refusal::Full { retry_after, .. } | Refusal::Draining { retry_after }) => {
+                Self::server(S::SERVICE_UNAVAILABLE, code, message).retry_after(retry_after)
             }
-            NegotiateError::Refused(Refusal::Draining { retry_after }) => {
-                Self::server(S::SERVICE_UNAVAILABLE, "server_draining", message).retry_after(retry_after)
+            NegotiateError::Refused(Refusal::Loading { retry_after, .. }) => {
+                Self::server(S::SERVICE_UNAVAILABLE, "server_loading", message).retry_after(retry_after)
             }
             NegotiateError::Refused(Refusal::EngineMissing { .. }) => {
-                Self::server(S::SERVICE_UNAVAILABLE, "engine_missing", message)
+                Self::server(S::SERVICE_UNAVAILABLE, code, message)
             }
-            NegotiateError::Internal(_) => {
+            NegotiateError::Internal { .. } => {
                 tracing::error!(error = %message, "a call could not be negotiated");
-                Self::server(S::INTERNAL_SERVER_ERROR, "internal_error", message)
+                Self::server(S::INTERNAL_SERVER_ERROR, code, message)
             }
         }
     }

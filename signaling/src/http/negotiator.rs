@@ -2,7 +2,8 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::line::{CallId, Refusal, SessionPatch};
+use crate::line::{CallId, SessionPatch};
+use crate::negotiate::NegotiateError;
 use crate::protocol::Protocol;
 
 /// An offer of a call.
@@ -34,29 +35,4 @@ pub trait Negotiator: Send + Sync + 'static {
     fn restart<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>>;
     /// Ends a call; `false` if there is none.
     fn hang_up(&self, call: &CallId) -> bool;
-}
-
-/// Why an offer, or a change to a call, was not taken.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NegotiateError {
-    /// With what was wrong.
-    #[error("the offer cannot be taken: {0}")]
-    BadSdp(String),
-    #[error("the offer has no audio; add an audio track or transceiver before making it")]
-    NoAudio,
-    #[error("the offer has no audio codec that this server speaks; offer opus/48000/2")]
-    NoCommonCodec,
-    #[error("the request has more than {limit} bytes; an offer is a few kilobytes")]
-    TooLarge { limit: usize },
-    /// With what was wrong.
-    #[error("the body is not a valid SDP fragment: {0}; see RFC 8840")]
-    BadFragment(String),
-    #[error("{0} is not supported; make a new call instead")]
-    Unsupported(&'static str),
-    #[error("there is no call {0}")]
-    NoSuchCall(CallId),
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error("the call could not be set up: {0}; try again, and see the server's log")]
-    Internal(String),
 }

@@ -14,10 +14,11 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::keys::Keys;
-use super::negotiator::{Answer, NegotiateError, Negotiator, Offer};
+use super::negotiator::{Answer, Negotiator, Offer};
 use super::origins::Origins;
 use super::{Doors, IceServer, body, router};
 use crate::line::{CallEvent, CallId, Refusal, SessionPatch};
+use crate::negotiate::NegotiateError;
 use crate::secret::Secret;
 
 pub const OFFER: &str = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\n";
@@ -47,16 +48,16 @@ impl Scripted {
             return Err(refusal.clone().into());
         }
         if self.breaks {
-            return Err(NegotiateError::Internal("no free port".to_owned()));
+            return Err(NegotiateError::Internal { why: "no free port".to_owned() });
         }
         if !offer.sdp.contains("\r\n") {
-            return Err(NegotiateError::BadSdp("line 1 does not end".to_owned()));
+            return Err(NegotiateError::Malformed { why: "line 1 does not end".to_owned() });
         }
         if !offer.sdp.contains("m=audio") {
             return Err(NegotiateError::NoAudio);
         }
         if !offer.sdp.contains("opus/48000/2") {
-            return Err(NegotiateError::NoCommonCodec);
+            return Err(NegotiateError::NoCodec { offered: "GSM/8000".to_owned() });
         }
         assert!(!offer.protocol.tell(&CallEvent::InputCleared).is_empty(), "the door brings a protocol that speaks");
         let call = CallId::fresh();
@@ -67,7 +68,7 @@ impl Scripted {
 
     fn change(&self, call: &CallId, fragment: &str) -> Result<(), NegotiateError> {
         if !self.live.lock().unwrap().contains(call) {
-            return Err(NegotiateError::NoSuchCall(call.clone()));
+            return Err(NegotiateError::UnknownCall(call.clone()));
         }
         self.fragments.lock().unwrap().push(fragment.to_owned());
         Ok(())

@@ -30,7 +30,8 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpSender;
 use webrtc::runtime::Runtime;
 
-use crate::peer::offer::{CANDIDATE_BOUND, NegotiateError};
+use crate::negotiate::NegotiateError;
+use crate::peer::offer::CANDIDATE_BOUND;
 use crate::peer::settings::Patience;
 
 /// The largest data channel message taken or sent.

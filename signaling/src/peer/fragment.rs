@@ -2,8 +2,9 @@
 
 use webrtc::peer_connection::RTCIceCandidateInit;
 
+use crate::negotiate::NegotiateError;
 use crate::peer::answer::credentials;
-use crate::peer::offer::{CANDIDATE_BOUND, NegotiateError, OFFER_BOUND};
+use crate::peer::offer::{CANDIDATE_BOUND, OFFER_BOUND};
 
 /// A parsed fragment.
 pub(super) struct Fragment {
@@ -14,7 +15,7 @@ pub(super) struct Fragment {
 impl Fragment {
     pub(super) fn parse(text: &str) -> Result<Self, NegotiateError> {
         if text.len() > OFFER_BOUND {
-            return Err(NegotiateError::TooLarge { bytes: text.len(), limit: OFFER_BOUND });
+            return Err(NegotiateError::TooLarge { limit: OFFER_BOUND });
         }
         let mut candidates = Vec::new();
         let mut mid = None;
@@ -34,7 +35,7 @@ impl Fragment {
         let credentials = credentials(text);
         if credentials.is_none() && candidates.is_empty() && !text.contains("a=end-of-candidates") {
             let why = "it has neither candidates nor ICE credentials".to_owned();
-            return Err(NegotiateError::Malformed { why });
+            return Err(NegotiateError::BadFragment { why });
         }
         Ok(Self { credentials, candidates })
     }

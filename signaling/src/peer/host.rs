@@ -12,11 +12,12 @@ use tokio::sync::{oneshot, watch};
 use webrtc::peer_connection::RTCIceCandidateInit;
 
 use crate::line::{CallId, HangUp, Refusal, Seat, Switchboard};
+use crate::negotiate::NegotiateError;
 use crate::peer::answer::{addresses, candidates, credentials, may_send, with_candidates, with_directions};
 use crate::peer::connection::{Handler, Peer, build};
 use crate::peer::fragment::Fragment;
 use crate::peer::mux::{Mux, Port, PortStats};
-use crate::peer::offer::{self, NegotiateError};
+use crate::peer::offer;
 use crate::peer::pump::Pump;
 use crate::peer::route::{Route, lock};
 use crate::peer::runtime::CallRuntime;

@@ -25,7 +25,7 @@ mod stun;
 pub use connection::MESSAGE_BOUND;
 pub use host::{Answered, HostError, PeerHost};
 pub use mux::PortStats;
-pub use offer::{CANDIDATE_BOUND, MEDIA_BOUND, NegotiateError, OFFER_BOUND};
+pub use offer::{CANDIDATE_BOUND, MEDIA_BOUND, OFFER_BOUND};
 pub use settings::{AnswerOptions, Patience, PeerSettings};
 pub use stats::CallStats;
 

@@ -2,10 +2,10 @@
 
 use futures_util::future::BoxFuture;
 
-use super::offer::NegotiateError as PeerError;
-use super::{AnswerOptions, OFFER_BOUND, PeerHost};
-use crate::http::negotiator::{Answer, NegotiateError, Negotiator, Offer};
+use super::{AnswerOptions, PeerHost};
+use crate::http::negotiator::{Answer, Negotiator, Offer};
 use crate::line::CallId;
+use crate::negotiate::NegotiateError;
 
 impl Negotiator for PeerHost {
     fn answer(&self, offer: Offer) -> BoxFuture<'_, Result<Answer, NegotiateError>> {
@@ -21,7 +21,9 @@ impl Negotiator for PeerHost {
             match self.patch(call, fragment).await? {
                 None => Ok(()),
                 // The entity tag says that the client knows of no restart: its credentials must be the ones in use.
-                Some(_) => Err(NegotiateError::BadFragment("it has other ICE credentials than the call".to_owned())),
+                Some(_) => {
+                    Err(NegotiateError::BadFragment { why: "it has other ICE credentials than the call".to_owned() })
+                }
             }
         })
     }
@@ -29,30 +31,12 @@ impl Negotiator for PeerHost {
     fn restart<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>> {
         Box::pin(async move {
             let restarted = self.patch(call, fragment).await?;
-            let missing = || NegotiateError::BadFragment("it has no new ICE credentials".to_owned());
+            let missing = || NegotiateError::BadFragment { why: "it has no new ICE credentials".to_owned() };
             restarted.map(|(fragment, _)| fragment).ok_or_else(missing)
         })
     }
 
     fn hang_up(&self, call: &CallId) -> bool {
         PeerHost::hang_up(self, call)
-    }
-}
-
-impl From<PeerError> for NegotiateError {
-    fn from(error: PeerError) -> Self {
-        match error {
-            PeerError::NoAudio | PeerError::AudioInactive => Self::NoAudio,
-            PeerError::NoCodec { .. } => Self::NoCommonCodec,
-            PeerError::TooLarge { .. } => Self::TooLarge { limit: OFFER_BOUND },
-            PeerError::Refused(refusal) => Self::Refused(refusal),
-            PeerError::UnknownCall(call) => Self::NoSuchCall(call),
-            PeerError::Internal { why } => Self::Internal(why),
-            PeerError::Empty
-            | PeerError::Malformed { .. }
-            | PeerError::TooMuchMedia { .. }
-            | PeerError::TooManyCandidates { .. }
-            | PeerError::Rejected { .. } => Self::BadSdp(error.to_string()),
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Reading JSON that came from outside: typed fields, with a fault that names the path of the one that was wrong.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use crate::line::Fault;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A JSON object and where in the message it stands.
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     path: String,
 }
@@ -67,6 +68,24 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A number, whole or not, within `range`.
+    pub fn number(&self, key: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Fault> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(number) = value.as_f64() else { return Err(wrong_type(&self.path(key), "a number", value)) };
+        if range.contains(&number) {
+            return Ok(Some(number));
+        }
+        let path = self.path(key);
+        Err(invalid(&path, format!("`{path}` must lie between {} and {}", range.start(), range.end())))
+    }
+
+    /// A whole number that is not negative.
+    pub fn whole(&self, key: &str) -> Result<Option<u64>, Fault> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let path = self.path(key);
+        value.as_u64().map(Some).ok_or_else(|| wrong_type(&path, "a whole number, 0 or more", value))
+    }
+
     /// A number of milliseconds, whole or not.
     pub fn millis(&self, key: &str) -> Result<Option<Duration>, Fault> {
         let Some(value) = self.get(key) else { return Ok(None) };
@@ -86,26 +105,26 @@ impl<'a> Fields<'a> {
 }
 
 /// A field that must be there is not.
-pub(crate) fn missing(path: &str) -> Fault {
+pub fn missing(path: &str) -> Fault {
     fault("missing_required_parameter", Some(path), format!("`{path}` is missing; add it"))
 }
 
 /// A field has a value that cannot be taken.
-pub(crate) fn invalid(path: &str, message: String) -> Fault {
+pub fn invalid(path: &str, message: String) -> Fault {
     fault("invalid_value", Some(path), message)
 }
 
 /// A field asks for something that this server does not do.
-pub(crate) fn unsupported(path: &str, message: String) -> Fault {
+pub fn unsupported(path: &str, message: String) -> Fault {
     fault("unsupported", Some(path), message)
 }
 
-pub(crate) fn fault(code: &'static str, param: Option<&str>, message: String) -> Fault {
+pub fn fault(code: &'static str, param: Option<&str>, message: String) -> Fault {
     Fault { kind: "invalid_request_error", code, message, param: param.map(str::to_owned), event_id: None }
 }
 
 /// What came from outside, short enough to be quoted in a message.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 64;
     if text.chars().count() <= LONGEST {
         return text.to_owned();

@@ -10,7 +10,7 @@
 mod ask;
 pub mod calls;
 pub mod events;
-mod fields;
+pub mod fields;
 pub mod secrets;
 pub mod session;
 

@@ -22,8 +22,9 @@ use crate::http::IceServer;
 use crate::http::body::{self, OFFER_LIMIT};
 use crate::http::error::ApiError;
 use crate::http::keys::Keys;
-use crate::http::negotiator::{Answer, NegotiateError, Negotiator, Offer};
+use crate::http::negotiator::{Answer, Negotiator, Offer};
 use crate::line::CallId;
+use crate::negotiate::NegotiateError;
 use crate::realtime::RealtimeProtocol;
 
 const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
@@ -124,7 +125,7 @@ async fn patch(
             Ok((StatusCode::OK, headers, fragment).into_response())
         }
         Err(error) => {
-            if let NegotiateError::NoSuchCall(_) = error {
+            if let NegotiateError::UnknownCall(_) = error {
                 door.tags.forget(&call);
             }
             Err(error.into())
@@ -138,7 +139,7 @@ fn unsupported_type(message: &str) -> ApiError {
 
 /// The text of a fragment, if every line of it is `x=…` and one of them is an attribute.
 fn fragment(content: &[u8]) -> Result<&str, ApiError> {
-    let bad = |reason: &str| ApiError::from(NegotiateError::BadFragment(reason.to_owned()));
+    let bad = |reason: &str| ApiError::from(NegotiateError::BadFragment { why: reason.to_owned() });
     let text = std::str::from_utf8(content).map_err(|_| bad("it is not UTF-8 text"))?;
     let mut lines = text.lines().filter(|line| !line.is_empty()).peekable();
     if lines.peek().is_none() {

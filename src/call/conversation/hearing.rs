@@ -11,7 +11,7 @@ use signaling::line::{CallEvent, CallerAudio, Fault, ItemId, ItemStatus, Outcome
 
 use super::super::dialogue::spoken;
 use super::super::floor::{Change, Reads};
-use super::super::record::{Question, TurnRecord};
+use super::super::record::Question;
 use super::super::step::{AskId, Step};
 use super::turn::{Asked, Over, Pause, Turn};
 use super::{Clocked, Conversation};
@@ -235,16 +235,8 @@ impl Conversation {
 
     /// Writes down a turn that gets no reply of its own.
     fn keep_question(&mut self, asked: Asked, clocked: Clocked) {
-        let record = TurnRecord {
-            conversation: self.session.conversation.clone(),
-            call: self.session.call.clone(),
-            door: self.door,
-            started: self.wall(asked.started),
-            question: Some(asked.question),
-            answer: None,
-            timings: clocked.timings,
-        };
-        self.steps.push_back(Step::Keep(Box::new(record)));
+        let record = self.ledger().keep(asked.started, Some(asked.question), None, clocked.timings);
+        self.steps.push_back(record);
     }
 }
 

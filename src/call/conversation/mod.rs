@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use signaling::line::{CallEvent, ConversationId, Item, Session, Timings};
 
 use self::replying::LiveReply;
-use self::turn::{Asked, Turn};
+use self::turn::{Asked, Ledger, Turn};
 use super::dialogue::Dialogue;
 use super::floor::{Floor, FloorSettings};
 use super::step::{AskId, Input, Step};
@@ -129,10 +129,8 @@ impl Conversation {
         AskId(self.asks)
     }
 
-    /// Wall-clock time of `at`.
-    fn wall(&self, at: Instant) -> SystemTime {
-        let (start, wall) = self.epoch;
-        wall + at.saturating_duration_since(start)
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger { session: &self.session, door: self.door, epoch: self.epoch }
     }
 }
 

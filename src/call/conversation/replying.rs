@@ -7,11 +7,11 @@ use models::llm::{Piece, StopReason};
 use signaling::line::{CallEvent, Fault, ItemId, ItemStatus, Outcome, Playout, ReplyId, Role, Usage};
 
 use super::super::dialogue::spoken;
-use super::super::record::{Amendment, Answer, TurnRecord};
+use super::super::record::{Amendment, Answer};
 use super::super::reply::Reply;
 use super::super::step::{Made, Step};
 use super::hearing::engine_fault;
-use super::turn::Asked;
+use super::turn::{Asked, Ledger};
 use super::{Clocked, Conversation};
 
 /// Where a reply's sound stands.
@@ -159,7 +159,7 @@ impl Conversation {
                     output_tokens: usage.generated_tokens,
                 };
                 match reason {
-                    StopReason::EndOfTurn => live.reply.finish_writing(),
+                    StopReason::EndOfTurn | StopReason::StopString => live.reply.finish_writing(),
                     StopReason::Length => live.reply.stop_writing(),
                     StopReason::BrokenOff => {
                         let delta = live.reply.stop_writing();
@@ -216,11 +216,12 @@ impl Conversation {
 
     /// Writes the turn down once everything is made and it is known when it began to be heard.
     fn record_if_whole(&mut self) {
+        let ledger = Ledger { session: &self.session, door: self.door, epoch: self.epoch };
         let Some(live) = &mut self.reply else { return };
         let began = live.clocked.timings.first_packet.is_some() || live.sound == Sound::Silent;
         if live.finished && began && live.written == Written::Not {
             let heard = live.text();
-            let record = record_of(&self.session, self.door, self.epoch, live, heard, false);
+            let record = record_of(ledger, live, heard, false);
             self.steps.push_back(record);
         }
     }
@@ -286,6 +287,7 @@ impl Conversation {
 
     /// A cut reply has fallen silent: what was heard of it is now known.
     fn was_cut(&mut self, id: &ReplyId, played: std::time::Duration) {
+        let ledger = Ledger { session: &self.session, door: self.door, epoch: self.epoch };
         let Some(live) = self.closing.iter_mut().find(|live| &live.reply.id == id && live.sound == Sound::Cutting)
         else {
             return;
@@ -299,7 +301,7 @@ impl Conversation {
         let was_done = live.finished;
         let was_audible = live.clocked.timings.first_packet.is_some();
         if live.written == Written::Not {
-            let record = record_of(&self.session, self.door, self.epoch, live, heard.clone(), !whole);
+            let record = record_of(ledger, live, heard.clone(), !whole);
             self.steps.push_back(record);
         } else if !whole {
             let amendment = Amendment { reply: id.clone(), heard: heard.clone(), interrupted: true, played };
@@ -355,17 +357,10 @@ fn broken_off() -> Fault {
 }
 
 /// A reply and its question as the history is to keep them.
-fn record_of(
-    session: &signaling::line::Session,
-    door: &'static str,
-    epoch: (Instant, std::time::SystemTime),
-    live: &mut LiveReply,
-    heard: String,
-    interrupted: bool,
-) -> Step {
+fn record_of(ledger: Ledger<'_>, live: &mut LiveReply, heard: String, interrupted: bool) -> Step {
     live.written = Written::Handed;
     let asked = live.asked.take();
-    let started = asked.as_ref().map(|asked| asked.started).or(live.clocked.voice_end).unwrap_or(epoch.0);
+    let started = asked.as_ref().map(|asked| asked.started).or(live.clocked.voice_end).unwrap_or(ledger.epoch.0);
     let failure = match &live.outcome {
         Outcome::Failed(fault) => Some(fault.message.clone()),
         Outcome::Completed | Outcome::TurnDetected | Outcome::ClientCancelled => None,
@@ -378,16 +373,8 @@ fn record_of(
         audio: live.reply.audio().cloned(),
         interrupted,
         failure,
-        voice: session.voice.clone(),
-        model: session.model.clone(),
+        voice: ledger.session.voice.clone(),
+        model: ledger.session.model.clone(),
     };
-    Step::Keep(Box::new(TurnRecord {
-        conversation: session.conversation.clone(),
-        call: session.call.clone(),
-        door,
-        started: epoch.1 + started.saturating_duration_since(epoch.0),
-        question: asked.map(|asked| asked.question),
-        answer: Some(answer),
-        timings: live.clocked.timings.clone(),
-    }))
+    ledger.keep(started, asked.map(|asked| asked.question), Some(answer), live.clocked.timings.clone())
 }

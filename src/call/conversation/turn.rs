@@ -1,13 +1,13 @@
 //! One turn of the caller, from the first word to its text.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use models::stt::Transcript;
 use models::stt::stream::{Cadence, PrefixAgreement};
-use signaling::line::ItemId;
+use signaling::line::{ItemId, Session, Timings};
 
-use super::super::record::Question;
-use super::super::step::AskId;
+use super::super::record::{Answer, Question, TurnRecord};
+use super::super::step::{AskId, Step};
 
 /// A turn of the caller.
 #[derive(Debug)]
@@ -49,6 +49,31 @@ pub struct Over {
 pub struct Asked {
     pub started: Instant,
     pub question: Question,
+}
+
+/// What every record of a call has in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Ledger<'a> {
+    pub session: &'a Session,
+    pub door: &'static str,
+    /// The call's start, by both clocks.
+    pub epoch: (Instant, SystemTime),
+}
+
+impl Ledger<'_> {
+    /// The step that writes down a turn which began at `started`: a question, an answer, or both.
+    pub fn keep(self, started: Instant, question: Option<Question>, answer: Option<Answer>, timings: Timings) -> Step {
+        let (start, wall) = self.epoch;
+        Step::Keep(Box::new(TurnRecord {
+            conversation: self.session.conversation.clone(),
+            call: self.session.call.clone(),
+            door: self.door,
+            started: wall + started.saturating_duration_since(start),
+            question,
+            answer,
+            timings,
+        }))
+    }
 }
 
 impl Turn {

@@ -73,9 +73,22 @@ describe('health', () => {
     );
     expect(await getHealth()).toEqual({
       status: 'down',
-      engines: [{ role: 'stt', name: 'moonshine', state: 'missing' }],
+      percent: null,
+      engines: [{ role: 'stt', name: 'moonshine', state: 'missing', percent: null }],
       calls: null,
     });
+  });
+
+  it('says how far a server is that is still loading, whatever it sends', () => {
+    const models = { llm: { name: 'smollm2', state: 'loading', percent: 40 }, stt: { name: 'moonshine', state: 'warming_up' } };
+    expect(readHealth({ status: 'loading', percent: 62, models })).toMatchObject({
+      status: 'loading',
+      percent: 62,
+      engines: [{ percent: 40 }, { percent: null }],
+    });
+    expect(readHealth({ status: 'loading', percent: 900 }).percent).toBe(100);
+    expect(readHealth({ status: 'loading' }).percent).toBe(0);
+    expect(readHealth({ status: 'ok', percent: 62 }).percent).toBeNull();
   });
 
   it('is not taken from a proxy’s error page', async () => {

@@ -39,10 +39,14 @@ export interface EngineHealth {
   role: string;
   name: string;
   state: string;
+  /** Of one that is loading, 0 to 100. */
+  percent: number | null;
 }
 
 export interface Health {
-  status: 'ok' | 'degraded' | 'down';
+  status: 'ok' | 'degraded' | 'down' | 'loading';
+  /** Of the way to taking calls, 0 to 100, while the server is loading. */
+  percent: number | null;
   engines: EngineHealth[];
   calls: { active: number; limit: number } | null;
 }
@@ -110,6 +114,11 @@ export function readConversation(value: unknown): Conversation {
   };
 }
 
+const share = (value: unknown): number | null => {
+  const percent = number(value);
+  return percent === null ? null : Math.min(100, Math.max(0, Math.round(percent)));
+};
+
 export function readHealth(value: unknown): Health {
   if (!isRecord(value)) throw new ApiError('broken', 'the health report is not an object');
   const status = value['status'];
@@ -118,11 +127,13 @@ export function readHealth(value: unknown): Health {
   const active = number(calls['active']);
   const limit = number(calls['limit']);
   return {
-    status: status === 'ok' || status === 'down' ? status : 'degraded',
+    status: status === 'ok' || status === 'down' || status === 'loading' ? status : 'degraded',
+    percent: status === 'loading' ? (share(value['percent']) ?? 0) : null,
     engines: Object.entries(models).map(([role, model]) => ({
       role,
       name: isRecord(model) ? text(model['name']) : text(model),
       state: isRecord(model) ? text(model['state']) : '',
+      percent: isRecord(model) ? share(model['percent']) : null,
     })),
     calls: active === null || limit === null ? null : { active, limit },
   };

@@ -17,6 +17,11 @@ describe('an answer that is not a call', () => {
     expect(answerFailure(503, '3', body('engine_missing', 'still loading'), 0).kind).toBe('engine');
     expect(answerFailure(503, '2', body('server_draining', 'shutting down'), 0).kind).toBe('draining');
     expect(answerFailure(503, '2', body('too_many_calls', 'busy'), 0).kind).toBe('full');
+    expect(answerFailure(503, '5', body('server_loading', 'the server is loading its models, 40 % are there'), 0)).toEqual({
+      kind: 'loading',
+      retryAfter: 5,
+      detail: 'the server is loading its models, 40 % are there',
+    });
   });
 
   it('is full by its Retry-After alone when the body is not ours', () => {

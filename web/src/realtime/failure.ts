@@ -16,8 +16,10 @@ export type Failure =
   | { kind: 'microphone-lost' }
   /** All places are taken; `retryAfter` in seconds. */
   | { kind: 'full'; retryAfter: number; detail: string | null }
-  /** The server is stopping or starting; `retryAfter` in seconds. */
+  /** The server is stopping; `retryAfter` in seconds. */
   | { kind: 'draining'; retryAfter: number; detail: string | null }
+  /** The server is loading its models; `retryAfter` in seconds. */
+  | { kind: 'loading'; retryAfter: number; detail: string | null }
   /** The server lacks an engine; `detail` is its own hint. */
   | { kind: 'engine'; detail: string | null }
   | { kind: 'unreachable' }
@@ -81,6 +83,7 @@ export function answerFailure(status: number, retryAfter: string | null, body: s
   if (status === 502 || status === 504) return { kind: 'unreachable' };
   if (status === 503 || status === 429) {
     if (/drain|shut/.test(error.code)) return { kind: 'draining', retryAfter: wait ?? DEFAULT_RETRY_SECONDS, detail };
+    if (/loading/.test(error.code)) return { kind: 'loading', retryAfter: wait ?? DEFAULT_RETRY_SECONDS, detail };
     const full = wait !== null || status === 429 || /full|busy|capacity|too_many|rate/.test(error.code);
     if (/engine|model|missing|unavailable/.test(error.code) || !full) return { kind: 'engine', detail };
     return { kind: 'full', retryAfter: wait ?? DEFAULT_RETRY_SECONDS, detail };

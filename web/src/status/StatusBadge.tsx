@@ -2,7 +2,7 @@ import { useId } from 'react';
 import { useTranslation } from 'react-i18next';
 import type { en } from '../i18n/en';
 import styles from './StatusBadge.module.css';
-import { useHealth } from './use-health';
+import { useHealth } from './health-context';
 
 type EngineRole = keyof typeof en.status.engine;
 type EngineState = keyof typeof en.status.state;
@@ -13,8 +13,13 @@ export function StatusBadge() {
   const view = useHealth();
   const panel = useId();
   const status = view.kind === 'known' ? view.health.status : view.kind;
-  const word = t(`status.${status}`);
+  const percent = view.kind === 'known' ? view.health.percent : null;
+  const word = percent === null ? t(`status.${status}`) : t('status.loadingShare', { percent });
   const hasRole = (role: string): role is EngineRole => i18n.exists(`status.engine.${role}`);
+  const engineState = (state: string, percent: number | null): string => {
+    if (state === 'loading' && percent !== null && percent > 0) return t('status.loaded', { percent });
+    return hasState(state) ? t(`status.state.${state}`) : state;
+  };
   const hasState = (state: string): state is EngineState => i18n.exists(`status.state.${state}`);
 
   return (
@@ -36,11 +41,11 @@ export function StatusBadge() {
         {view.kind === 'known' && (
           <>
             <ul>
-              {view.health.engines.map(({ role, name, state }) => (
+              {view.health.engines.map(({ role, name, state, percent }) => (
                 <li key={role} data-state={state}>
                   <span className={styles.role}>{hasRole(role) ? t(`status.engine.${role}`) : role}</span>
                   <span className={styles.name}>{name}</span>
-                  <span className={styles.state}>{hasState(state) ? t(`status.state.${state}`) : state}</span>
+                  <span className={styles.state}>{engineState(state, percent)}</span>
                 </li>
               ))}
             </ul>

@@ -1,4 +1,4 @@
-import { Lock, MicOff, PhoneMissed, PhoneOff, ServerOff, TriangleAlert, WifiOff, type LucideIcon } from 'lucide-react';
+import { Hourglass, Lock, MicOff, PhoneMissed, PhoneOff, ServerOff, TriangleAlert, WifiOff, type LucideIcon } from 'lucide-react';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useCall, useCallView } from '../app/call-context';
@@ -15,6 +15,7 @@ const icons: Record<FailureKind, LucideIcon> = {
   'microphone-lost': MicOff,
   full: PhoneMissed,
   draining: PhoneMissed,
+  loading: Hourglass,
   engine: ServerOff,
   unreachable: WifiOff,
   'no-path': WifiOff,

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { useCall } from '../app/call-context';
 import type { CallView } from '../realtime/call';
+import { useHealth } from '../status/health-context';
 import { clock } from '../ui/format';
 import { FailureCard } from './FailureCard';
 import { LastAnswer } from './LastAnswer';
@@ -15,7 +16,9 @@ import { useLevels } from './use-levels';
 export function Stage({ view }: { view: CallView }) {
   const { t } = useTranslation();
   const call = useCall();
-  const stance = stanceOf(view);
+  const health = useHealth();
+  const loaded = health.kind === 'known' && health.health.status === 'loading' ? (health.health.percent ?? 0) : null;
+  const stance = stanceOf(view, loaded !== null);
   const { phase } = view;
   const inCall = phase.kind === 'live' || phase.kind === 'reconnecting';
   const busy = inCall || phase.kind === 'asking' || phase.kind === 'connecting';
@@ -89,9 +92,23 @@ export function Stage({ view }: { view: CallView }) {
             </button>
           </div>
         )}
+        {stance === 'loading' && loaded !== null && (
+          <div className={styles.progress} data-testid="loading">
+            <div
+              role="progressbar"
+              aria-label={t('talk.loading')}
+              aria-valuemin={0}
+              aria-valuemax={100}
+              aria-valuenow={loaded}
+            >
+              <span style={{ width: `${loaded}%` }} />
+            </div>
+            <p>{t('talk.loadingShare', { percent: loaded })}</p>
+          </div>
+        )}
         {phase.kind === 'failed' ? (
           <FailureCard failure={phase.failure} at={phase.at} />
-        ) : (
+        ) : stance === 'loading' ? null : (
           <LastAnswer stages={view.session.timings} expected={busy} />
         )}
         {view.session.fault !== null && phase.kind !== 'failed' && (
@@ -104,7 +121,7 @@ export function Stage({ view }: { view: CallView }) {
   );
 
   function hint(shown: Exclude<Stance, 'failed'>): string {
-    if (phase.kind !== 'ended') return t(`talk.hint.${shown}`);
+    if (phase.kind !== 'ended' || shown === 'loading') return t(`talk.hint.${shown}`);
     return t(view.session.turns.length > 0 ? 'talk.hint.ended' : 'talk.hint.endedEmpty', { time: clock(phase.seconds) });
   }
 }

@@ -1,8 +1,9 @@
-/** What the stage shows: the phase of the call, and within a call whose turn it is. Pure. */
+/** What the stage shows: the phase of the call, within a call whose turn it is, and before one whether there can be any. Pure. */
 import type { CallView } from '../realtime/call';
 import { activityOf } from '../realtime/session';
 
 export type Stance =
+  | 'loading'
   | 'idle'
   | 'asking'
   | 'connecting'
@@ -15,7 +16,9 @@ export type Stance =
   | 'ended'
   | 'failed';
 
-export function stanceOf({ phase, session, muted }: CallView): Stance {
+/** `loading`: the server has yet to load its models, and takes no calls. */
+export function stanceOf({ phase, session, muted }: CallView, loading: boolean): Stance {
+  if (loading && (phase.kind === 'idle' || phase.kind === 'ended')) return 'loading';
   if (phase.kind !== 'live') return phase.kind;
   const activity = activityOf(session);
   return muted && (activity === 'listening' || activity === 'hearing') ? 'muted' : activity;
@@ -38,6 +41,7 @@ export function pressOf(stance: Stance): Press {
       return 'mute';
     case 'muted':
       return 'unmute';
+    case 'loading':
     case 'asking':
     case 'connecting':
     case 'reconnecting':

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn sampler(temperature: f64, top_p: Option<f64>, repeat_penalty: f32) -> Sampler {
-        Sampler::new(&Sampling { temperature, top_p, repeat_penalty, max_tokens: 1, seed: 7 })
+        Sampler::new(&Sampling { temperature, top_p, repeat_penalty, seed: 7, ..Sampling::default() })
     }
 
     fn never(_: u32) -> bool {
@@ -152,8 +152,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_tokens() {
         let draw = |seed| {
-            let mut sampler =
-                Sampler::new(&Sampling { temperature: 1.0, top_p: None, repeat_penalty: 1.0, max_tokens: 1, seed });
+            let mut sampler = Sampler::new(&Sampling { seed, ..Sampling::default() });
             (0..50).map(|_| sampler.choose(&mut [0.1, 0.2, 0.3, 0.4], &[], never)).collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));

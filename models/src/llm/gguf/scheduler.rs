@@ -278,12 +278,13 @@ impl<R: Reader> Scheduler<R> {
     fn start(&mut self, job: Job) {
         let Job { request, pieces, cancelled } = job;
         match guarded(|| self.prepare(&request)) {
-            Ok((tokens, cache, limit)) => self.running.push(Sequence {
+            Ok((tokens, cache, limit, dropped)) => self.running.push(Sequence {
                 conversation: request.conversation,
                 usage: TokenUsage {
                     prompt_tokens: tokens.len() as u32,
                     cached_tokens: cache.len() as u32,
                     generated_tokens: 0,
+                    dropped_messages: dropped as u32,
                 },
                 cache: Some(cache),
                 tokens,
@@ -300,8 +301,8 @@ impl<R: Reader> Scheduler<R> {
         }
     }
 
-    /// The prompt, the cache that holds its beginning, and how many tokens may be generated.
-    fn prepare(&mut self, request: &GenerateRequest) -> Result<(Vec<u32>, KvCache, usize), EngineError> {
+    /// The prompt, the cache that holds its beginning, how many tokens may be generated, and how many messages were left out.
+    fn prepare(&mut self, request: &GenerateRequest) -> Result<(Vec<u32>, KvCache, usize, usize), EngineError> {
         let wanted = request.sampling.max_tokens;
         let room = self.context - wanted.min(self.context / 4);
         let shown = fit(&request.messages, room, |shown| self.encode(shown)).map_err(|unfit| match unfit {
@@ -322,7 +323,7 @@ impl<R: Reader> Scheduler<R> {
         }
         let cache = self.store.take(&request.conversation, &shown.prompt).map_err(|error| failed(error.to_string()))?;
         let limit = wanted.min(self.context - shown.prompt.len()).max(1);
-        Ok((shown.prompt, cache, limit))
+        Ok((shown.prompt, cache, limit, shown.dropped))
     }
 
     /// One pass through the network for all that run, and what follows from it.

@@ -8,7 +8,7 @@ fn request() -> GenerateRequest {
     GenerateRequest {
         conversation: "c".into(),
         messages: vec![Message { speaker: Speaker::User, text: "How are you?".into() }],
-        sampling: Sampling { temperature: 0.0, top_p: None, repeat_penalty: 1.1, max_tokens: 9, seed: 1 },
+        sampling: Sampling { temperature: 0.0, max_tokens: 9, seed: 1, ..Sampling::default() },
     }
 }
 
@@ -48,7 +48,7 @@ async fn a_reply_is_passed_on_word_by_word_with_its_usage() {
     let engine = engine(&server, |_| {});
     let (text, ended) = ask(&engine).await;
     assert_eq!(text, "I am fine.");
-    let usage = TokenUsage { prompt_tokens: 7, cached_tokens: 0, generated_tokens: 3 };
+    let usage = TokenUsage { prompt_tokens: 7, generated_tokens: 3, ..TokenUsage::default() };
     assert_eq!(ended, Ok((StopReason::EndOfTurn, usage)));
     let seen = &server.seen()[0];
     assert_eq!(seen.path, "/v1/chat/completions");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 
 use super::*;
+use crate::tts::festival::Festival;
 use crate::tts::flite::Flite;
 use crate::tts::voices::Voices;
 
@@ -213,6 +214,49 @@ async fn unsayable_overlong_or_unknown_is_refused_before_the_queue() {
     assert!(bad("😀", "").contains("nothing that can be spoken"));
     assert!(bad(&"a".repeat(TEXT_MAX + 1), "").contains("4000"));
     assert!(bad("hello", "s/c").contains("s/a, s/b"));
+}
+
+#[tokio::test]
+async fn engine_is_given_words_in_the_language_of_its_voice() {
+    let said = Arc::default();
+    let voices = [("s/en", "en-US"), ("s/zh", "zh-TW")].map(|(id, language)| Voice { language, ..voice(id) });
+    let scripted = Scripted { gate: None, said: Arc::clone(&said), chunks: Arc::default(), voices: voices.to_vec() };
+    let service = SpeechService::start("scripted", vec![Box::new(scripted)]).unwrap();
+    for id in ["s/en", "s/zh"] {
+        let asked = SpeakRequest { voice: id.into(), ..request("NT$1,200, 14:30", 0, Instant::now()) };
+        whole(service.speak(asked).unwrap()).await.unwrap();
+    }
+    let said = said.lock().unwrap().clone();
+    assert_eq!(
+        said,
+        ["one thousand two hundred New Taiwan dollars, fourteen thirty", "新台幣一千兩百元, 十四點三十分"]
+    );
+}
+
+#[tokio::test]
+async fn real_engines_refuse_what_they_cannot_say_and_say_the_rest() {
+    let flite = Flite::open().unwrap_or_else(|error| panic!("{error}"));
+    let festival = Festival::open().unwrap_or_else(|error| panic!("{error}"));
+    let engines: [Box<dyn Synthesizer>; 2] = [Box::new(flite), Box::new(festival)];
+    for engine in engines {
+        let service = SpeechService::start("real", vec![engine]).unwrap();
+        let refusal = async |text: &str| match service.speak(request(text, 0, Instant::now())) {
+            Ok(speech) => whole(speech).await.unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        let voice = &service.voices()[0].id;
+        assert!(refusal(&"word ".repeat(2_000)).await.contains("at most 4000"), "{voice}");
+        assert!(refusal("😀🎉 👍").await.contains("nothing that can be spoken"), "{voice}");
+        for foreign in ["你好，世界。", "我有3個蘋果，12:30見。", "Привет, мир 5", "こんにちは 2026"]
+        {
+            let told = refusal(foreign).await;
+            assert!(told.contains("English only") && told.contains(voice.as_str()), "{voice}: {told}");
+        }
+        for mixed in ["Hello 你好 my good friend 😀", "7", "50%", "It is 20°C – really."] {
+            let samples = whole(service.speak(request(mixed, 0, Instant::now())).unwrap()).await.unwrap();
+            assert!(samples.len() > 3_000, "{voice} says nothing of {mixed}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ fn request(conversation: &str, words: &str, max_tokens: usize) -> GenerateReques
     GenerateRequest {
         conversation: conversation.into(),
         messages: vec![Message { speaker: Speaker::User, text: words.into() }],
-        sampling: Sampling { temperature: 0.0, top_p: None, repeat_penalty: 1.0, max_tokens, seed: 1 },
+        sampling: Sampling { temperature: 0.0, max_tokens, seed: 1, ..Sampling::default() },
     }
 }
 

@@ -1,0 +1,152 @@
+//! The REST interface as its clients see it: requests through the router, a real history in a folder of its own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conversations;
+mod keys;
+mod page;
+
+use std::time::{Duration, SystemTime};
+
+use audio::pcm::{Pcm, SampleRate};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+use signaling::http::keys::{Keys, require};
+use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings, TurnEnd};
+use signaling::secret::Secret;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use super::*;
+use crate::call::admission::SessionDefaults;
+use crate::call::record::{Answer, Keeper, Question, TurnRecord};
+use crate::engines::{EngineReport, EngineState, Missing};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+/// The routes as `avatar serve` puts them together, without the doors.
+struct Api {
+    router: Router,
+    history: Arc<History>,
+    folder: TempDir,
+}
+
+struct Told {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Told {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of an error in the words of every door; panics at an error worded otherwise.
+    fn error_code(&self) -> String {
+        let error = &self.json()["error"];
+        let fields: Vec<_> = error.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, ["code", "message", "param", "type"]);
+        assert!(error["message"].as_str().unwrap().len() > 10, "{error}");
+        error["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Api {
+    fn new() -> Self {
+        Self::with(&[], [("stt", EngineState::Ready)])
+    }
+
+    fn with<const N: usize>(keys: &[&str], engines: [(&'static str, EngineState); N]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let history = Arc::new(History::open(folder.path()).unwrap());
+        let defaults = SessionDefaults {
+            instructions: String::new(),
+            voice: String::new(),
+            language: None,
+            turn_end: TurnEnd::Semantic,
+            interrupt_response: true,
+            temperature: 0.0,
+            max_reply_tokens: 1,
+        };
+        let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
+        let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });
+        let is_loading = reports.iter().any(|report| matches!(report.state, EngineState::Loading { .. }));
+        let readiness = if is_loading {
+            Readiness::expecting(reports.into())
+        } else {
+            Readiness::settled(Err(none), reports.into())
+        };
+        let readiness = Arc::new(readiness);
+        let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
+        let state = ApiState { history: history.clone(), exchange, readiness };
+        let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));
+        let guarded = super::conversations(state.clone());
+        let guarded = require(guarded, keys);
+        Self { router: with_safe_headers(public(state).merge(guarded)), history, folder }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Told {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        Told { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn get(&self, path: &str) -> Told {
+        self.ask(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn get_with(&self, path: &str, name: &str, value: &str) -> Told {
+        self.ask(Request::get(path).header(name, value).body(Body::empty()).unwrap()).await
+    }
+
+    /// Writes down one conversation of one turn that began at `second`.
+    async fn keep(&self, second: u64) -> TurnRecord {
+        let record = turn(second);
+        self.history.keep(record.clone()).await.unwrap();
+        record
+    }
+}
+
+fn turn(second: u64) -> TurnRecord {
+    let tone = |hertz: f32| {
+        let samples = (0..16_000).map(|n| (n as f32 * hertz * std::f32::consts::TAU / 16_000.0).sin() * 0.3);
+        Some(Pcm::new(SampleRate::HZ_16000, samples.collect()))
+    };
+    let question = Question {
+        item: ItemId::fresh(),
+        text: format!("Question of second {second}?"),
+        language: Some("en".to_owned()),
+        audio: tone(440.0),
+    };
+    let answer = Answer {
+        reply: ReplyId::fresh(),
+        item: ItemId::fresh(),
+        text: "It is sunny today.".to_owned(),
+        heard: "It is sunny today.".to_owned(),
+        audio: tone(880.0),
+        interrupted: false,
+        failure: None,
+        voice: "flite/slt".to_owned(),
+        model: "smollm2".to_owned(),
+    };
+    TurnRecord {
+        conversation: ConversationId::fresh(),
+        call: CallId::fresh(),
+        door: "webrtc",
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+        question: Some(question),
+        answer: Some(answer),
+        timings: Timings { first_packet: Some(Duration::from_millis(412)), ..Timings::default() },
+    }
+}
+
+fn missing(needed: bool) -> EngineState {
+    EngineState::Missing { hint: "run `make models`".to_owned(), needed }
+}

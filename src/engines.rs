@@ -5,13 +5,14 @@
 
 mod remote;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use models::catalogue::{Catalogue, CatalogueError, Kind, Model, State, Store};
 use models::error::EngineError;
 use models::llm::LanguageModel;
 use models::llm::gguf::{GgufModel, GgufOptions};
+use models::memory::{Place, Placement, Plan, Role};
 use models::onnx::OnnxRuntime;
 use models::remote::Standing;
 use models::stt::moonshine::Moonshine;
@@ -21,6 +22,7 @@ use models::stt::{Recognizer, SpeechToText};
 use models::tts::TextToSpeech;
 use models::tts::festival::Festival;
 use models::tts::flite::Flite;
+use models::tts::pocket::{PocketTts, Precision, Release};
 use models::tts::service::SpeechService;
 use models::tts::voices::Voices;
 use models::vad::silero::Silero;
@@ -29,11 +31,15 @@ use models::vad::{TurnModel, VoiceDetector};
 
 use crate::call::driver::Engines;
 use crate::config::Config;
+use crate::placing;
 
 /// Recognisers at work at the same time. Two: one caller's final text does not wait for another's partial.
-const RECOGNIZERS: usize = 2;
+pub(crate) const RECOGNIZERS: usize = 2;
 /// Warm Festival processes.
 const FESTIVALS: usize = 2;
+
+/// A neural voice that needs more of real time than this for its speech is not what `auto` speaks with.
+const KEEPS_UP: f32 = 0.8;
 
 /// What was found of one engine.
 #[derive(Debug, Clone)]
@@ -113,6 +119,7 @@ fn loading(kind: &'static str, name: &str, percent: u8) -> EngineReport {
 /// Opens what the configuration names, one engine after the other. Takes seconds: not for a tokio worker.
 pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
     let shelf = Shelf::of(config)?;
+    shelf.plan.to_string().lines().for_each(|line| tracing::info!("{line}"));
     let names = &config.engines;
     let mut reports = Vec::new();
     let vad = report(&mut reports, tell, "vad", true, shelf.vad(&names.vad));
@@ -207,11 +214,45 @@ fn report<T>(
 struct Shelf {
     catalogue: Catalogue,
     store: Store,
+    plan: Plan,
 }
 
 impl Shelf {
     fn of(config: &Config) -> Result<Self, CatalogueError> {
-        Ok(Self { catalogue: Catalogue::builtin()?, store: Store::new(config.models_dir()) })
+        let (catalogue, store) = (Catalogue::builtin()?, Store::new(config.models_dir()));
+        let plan = placing::for_this_machine(config, &catalogue, &store);
+        Ok(Self { catalogue, store, plan })
+    }
+
+    /// What the plan has for `role`, where that is what was asked for: a fallback may be another.
+    fn tries(&self, role: Role, wanted: &str) -> Vec<&Placement> {
+        let tries = self.plan.tries(role).into_iter();
+        tries.filter(|placement| wanted == "auto" || placement.model == wanted).collect()
+    }
+
+    /// Opens the model that the plan has for `role`, or what would do in its stead; without a plan the one that was asked for.
+    fn open_planned<T>(
+        &self,
+        role: Role,
+        kind: Kind,
+        wanted: &str,
+        open: impl Fn(&Model, Option<&Placement>) -> Result<T, EngineError>,
+    ) -> Result<T, (String, String)> {
+        let tries = self.tries(role, wanted);
+        let opened = placing::open_first(&tries, |placement| {
+            let model =
+                self.catalogue.get(&placement.model).map_err(|error| EngineError::BadRequest(error.to_string()))?;
+            open(model, Some(placement))
+        });
+        match opened {
+            Some(opened) => opened.map_err(|error| {
+                (tries.first().map_or_else(String::new, |placement| placement.model.clone()), error.to_string())
+            }),
+            None => {
+                let model = self.choose(kind, wanted)?;
+                open(model, None).map_err(|error| failed(model, &error))
+            }
+        }
     }
 
     /// The model of that id, or the best one present for `auto`.
@@ -287,18 +328,17 @@ impl Shelf {
     }
 
     fn stt(&self, wanted: &str) -> Found<Arc<dyn SpeechToText>> {
-        let model = self.choose(Kind::Stt, wanted)?;
-        let opened = self
-            .recognizers(model)
-            .and_then(|recognizers| RecognizerPool::start(recognizers, languages(model), PoolLimits::default()));
-        let stt = opened.map_err(|error| failed(model, &error))?;
+        let stt = self.open_planned(Role::SpeechToText, Kind::Stt, wanted, |model, placement| {
+            let recognizers = self.recognizers(model, placement.map_or(Place::Cpu, |placement| placement.place))?;
+            RecognizerPool::start(recognizers, languages(model), PoolLimits::default())
+        })?;
         let name = stt.name();
         Ok((Arc::new(stt), name))
     }
 
-    fn recognizers(&self, model: &Model) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
+    fn recognizers(&self, model: &Model, place: Place) -> Result<Vec<Box<dyn Recognizer>>, EngineError> {
         if model.id.starts_with("whisper") {
-            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads())?;
+            let whispers = Whisper::load(&self.file(model), RECOGNIZERS, whisper_threads(), place)?;
             return Ok(whispers.into_iter().map(|whisper| Box::new(whisper) as Box<dyn Recognizer>).collect());
         }
         let runtime = self.runtime()?;
@@ -308,29 +348,76 @@ impl Shelf {
 
     /// `reading` is told the share of the file that has been read, 0.0 to 1.0.
     fn llm(&self, wanted: &str, system_prompt: &str, reading: &(dyn Fn(f32) + Sync)) -> Found<Arc<dyn LanguageModel>> {
-        // A path to any GGUF file will do as well.
-        let (name, path) = if wanted.ends_with(".gguf") {
-            (wanted.to_owned(), PathBuf::from(wanted))
-        } else {
-            let model = self.choose(Kind::Llm, wanted)?;
-            (model.id.clone(), self.file(model))
+        let options = |placement: Option<&Placement>| -> Result<GgufOptions, EngineError> {
+            let mut options = GgufOptions { system_prompt: Some(system_prompt.to_owned()), ..GgufOptions::default() };
+            if let Some(placement) = placement {
+                options.device = placement.place.device()?;
+                options.context = placement.context.unwrap_or(options.context);
+                options.cache_budget = usize::try_from(placement.calls).unwrap_or(options.cache_budget);
+            }
+            Ok(options)
         };
-        let options = GgufOptions { system_prompt: Some(system_prompt.to_owned()), ..GgufOptions::default() };
-        let llm = GgufModel::load(&path, &options, reading).map_err(|error| (name, error.to_string()))?;
+        let load = |path: &Path, placement: Option<&Placement>| {
+            let place = placement.map_or(Place::Cpu, |placement| placement.place);
+            GgufModel::load(path, &options(placement)?, reading)
+                .map_err(|error| error.or_out_of_memory("the language model", place))
+        };
+        // A path to any GGUF file will do as well.
+        let llm = if wanted.ends_with(".gguf") {
+            let path = Path::new(wanted);
+            let opened =
+                placing::open_first(&self.tries(Role::LanguageModel, wanted), |placement| load(path, Some(placement)));
+            opened.unwrap_or_else(|| load(path, None)).map_err(|error| (wanted.to_owned(), error.to_string()))?
+        } else {
+            self.open_planned(Role::LanguageModel, Kind::Llm, wanted, |model, placement| {
+                load(&self.file(model), placement)
+            })?
+        };
         let name = llm.name();
         Ok((Arc::new(llm), name))
     }
 
+    /// The neural voice that is wanted; for `auto` the best one present that keeps up with real time here, as a warm-up sentence shows, else
+    /// the smallest one. With it whether it keeps up.
+    fn neural_voices(&self, wanted: &str, why: &mut Vec<String>) -> Vec<(&Model, Arc<dyn TextToSpeech>, bool)> {
+        let mut slow = Vec::new();
+        for model in self.catalogue.of_kind(Kind::Tts) {
+            let Some(release) = pocket_release(model) else { continue };
+            if wanted != model.id && (wanted != "auto" || !self.catalogue.is_ready(model, &self.store)) {
+                continue;
+            }
+            match PocketTts::open(&self.folder(model), release, Precision::default()) {
+                Ok((voice, speed)) => {
+                    let (factor, first_audio) = (speed.real_time_factor, speed.first_audio);
+                    tracing::info!(model = model.id, factor, ?first_audio, "neural voice warmed up");
+                    let keeps_up = factor < KEEPS_UP || wanted == model.id;
+                    let opened: Vec<(&Model, Arc<dyn TextToSpeech>, bool)> = vec![(model, Arc::new(voice), keeps_up)];
+                    if keeps_up {
+                        return opened;
+                    }
+                    slow = opened;
+                }
+                Err(error) => why.push(error.to_string()),
+            }
+        }
+        slow
+    }
+
     /// The wanted voice's engine first; the others too, so that each call can choose.
     fn tts(&self, wanted: &str) -> Found<Arc<dyn TextToSpeech>> {
-        let opened = [("flite", flite()), ("festival", festival())];
         let mut engines = Vec::new();
         let mut why = Vec::new();
-        for (name, engine) in opened {
+        let mut neural = self.neural_voices(wanted, &mut why);
+        for (name, engine) in [("flite", flite()), ("festival", festival())] {
             match engine {
                 Ok(engine) => engines.push((name, engine)),
                 Err(error) => why.push(error.to_string()),
             }
+        }
+        // First what keeps up, best first; what does not is still there for who asks for it.
+        neural.reverse();
+        for (model, engine, keeps_up) in neural {
+            engines.insert(if keeps_up { 0 } else { engines.len() }, (model.id.as_str(), engine));
         }
         // Ids of the catalogue begin with the engine's name, as `festival-slt-hts`.
         engines.sort_by_key(|(name, _)| !wanted.starts_with(name));
@@ -343,6 +430,15 @@ impl Shelf {
             Voices::new(engines, None).map_err(|error| (wanted.to_owned(), format!("{error}; {}", why.join("; "))))?;
         let name = voices.name();
         Ok((Arc::new(voices), name))
+    }
+}
+
+/// Which release of Pocket TTS a model of the catalogue is.
+fn pocket_release(model: &Model) -> Option<Release> {
+    match model.id.as_str() {
+        "pocket-tts" => Some(Release::English),
+        "pocket-tts-18m" => Some(Release::English18M),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cores;
 pub mod engines;
 pub mod history;
 pub mod logging;
+mod placing;
 pub mod readiness;
 pub mod service;
 pub mod tls;

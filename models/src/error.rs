@@ -25,7 +25,26 @@ pub enum EngineError {
     /// A server that an engine asks over the network does not do what it should; what was said to be its address, without keys.
     #[error("{server} cannot be used: {reason}; {hint}")]
     Remote { server: String, reason: String, hint: String },
+    /// Where the engine works there was no room for this: the graphics card's memory, or the machine's. Another place, a smaller
+    /// model or another engine may still serve it.
+    #[error(
+        "{engine} ran out of memory on {place}: {reason}; choose a smaller model or fewer calls (`avatar doctor` shows what fits)"
+    )]
+    OutOfMemory {
+        engine: &'static str,
+        /// As the configuration names devices: `cuda:0`, `metal`, `cpu`.
+        place: String,
+        /// What the allocator said.
+        reason: String,
+    },
     /// The engine's thread is gone; the server must be restarted.
     #[error("{engine} has stopped; restart the server")]
     Stopped { engine: &'static str },
+}
+
+impl EngineError {
+    /// Whether another place, a smaller model or another engine may still serve what this one could not.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
+    }
 }

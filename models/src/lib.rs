@@ -9,9 +9,12 @@ pub mod catalogue;
 pub mod error;
 pub mod fallback;
 pub mod llm;
+pub mod memory;
 pub mod onnx;
 pub mod remote;
 pub mod stt;
 pub mod text;
 pub mod tts;
+#[cfg(any(test, fuzzing))]
+pub mod untrusted;
 pub mod vad;

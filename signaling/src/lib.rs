@@ -8,4 +8,6 @@ pub mod peer;
 pub mod protocol;
 pub mod realtime;
 pub mod secret;
+#[cfg(any(test, fuzzing))]
+pub mod untrusted;
 pub mod whip;

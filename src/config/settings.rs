@@ -111,7 +111,9 @@ settings! {
         /// Language model. Cost: memory as `avatar models list` shows it, once for all calls; its speed sets the pause before
         /// a reply.
         llm: String = "auto".into(),
-        /// Text to speech. Cost: with Flite 12 ms, with Festival 20 ms of CPU a second of speech.
+        /// Text to speech. `auto` speaks with a neural voice that is present if a warm-up sentence at start takes less than 0.8 of
+        /// its own length here, else with Flite. Cost: with Flite 12 ms, with Festival 20 ms of CPU a second of speech; with
+        /// `pocket-tts` up to all of two cores, and some seconds at start.
         tts: String = "auto".into(),
         /// Who writes speech down when `stt` fails, in mid-conversation: an id, `off`, or `auto` for the best one present where
         /// `stt` is `remote`, and nobody where it is not. Cost: its memory.
@@ -120,6 +122,10 @@ settings! {
         llm_fallback: String = "auto".into(),
         /// Who speaks when `tts` fails, in mid-conversation: the same. Cost: its memory.
         tts_fallback: String = "auto".into(),
+        /// Where models compute: `auto`, `cpu`, `cuda:0` (or another number), `metal`, `vulkan`. `auto` puts on a card what fits
+        /// for `max_calls` calls, see `docs/gpu.md`; a card by name is used alone, with the CPU for the rest. Cost: on a card its
+        /// memory, as `avatar doctor` shows it.
+        device: String = "auto".into(),
     }
 }
 

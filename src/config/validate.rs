@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::read::ConfigError;
+use models::memory::Wanted;
 use signaling::http::IceServer;
 
 use super::settings::{Config, TlsMode};
@@ -49,11 +50,27 @@ impl Config {
         self.ice_servers.iter().try_for_each(validate_ice)?;
         self.validate_session()?;
         self.validate_remote()?;
+        self.device()?;
         if let Err(error) = EnvFilter::try_new(&self.log.level) {
             let reason = format!("'{}' is no filter: {error}", self.log.level);
             return invalid("log.level", reason, "use error, warn, info, debug or trace, or as info,avatar=debug");
         }
         Ok(())
+    }
+
+    /// Where engines may be placed.
+    pub fn device(&self) -> Result<Wanted, ConfigError> {
+        let invalid = |reason: String, hint: &str| {
+            Err(ConfigError::Invalid { key: "engines.device", reason, hint: hint.to_owned() })
+        };
+        match self.engines.device.parse() {
+            Ok(Wanted::At(place)) if !place.is_built_in() => invalid(
+                format!("this build cannot compute on {place}"),
+                "build with `scripts/build-cuda`, or with `--features metal` or `vulkan` (docs/gpu.md); or choose auto or cpu",
+            ),
+            Ok(wanted) => Ok(wanted),
+            Err(reason) => invalid(reason, "auto takes the best there is"),
+        }
     }
 
     fn validate_tls(&self) -> Result<(), ConfigError> {

@@ -6,6 +6,7 @@
 mod english;
 pub mod festival;
 pub mod flite;
+pub mod pocket;
 pub mod service;
 pub(crate) mod trim;
 pub mod voices;
@@ -47,9 +48,34 @@ pub struct Voice {
 /// Text to speech as calls use it: shared, queued, cancellable.
 pub trait TextToSpeech: Send + Sync {
     fn name(&self) -> String;
+    /// Those that are always there; more may be added while it runs ([`VoiceCloner`]).
     fn voices(&self) -> &[Voice];
+    /// Whether a voice of this id can be asked for, added ones included.
+    fn has_voice(&self, id: &str) -> bool {
+        self.voices().iter().any(|voice| voice.id == id)
+    }
     /// Queues the request; [`EngineError::Overloaded`] at once if the queue is full.
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError>;
+}
+
+/// Makes voices of recordings.
+pub trait VoiceCloner: Send + Sync {
+    /// Computes the voice of at least three seconds of speech; what is after thirty is left out. Takes seconds of a whole machine: not for
+    /// a tokio worker. [`EngineError::BadRequest`] says what is wrong with a recording.
+    fn condition(&self, audio: &Pcm) -> Result<ClonedVoice, EngineError>;
+    /// Makes a computed voice available as `engine/name` until it is removed, replacing one of that name.
+    /// [`EngineError::BadRequest`] if it was computed by another engine or other weights, or too many are there.
+    fn add_voice(&self, name: &str, voice: &ClonedVoice) -> Result<Voice, EngineError>;
+    /// Whether there was such an added voice. Speech that has begun goes on.
+    fn remove_voice(&self, id: &str) -> bool;
+}
+
+/// A computed voice: bytes to be kept in a file, checked whenever they are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClonedVoice {
+    /// The engine that made it, and the only one that can use it.
+    pub engine: &'static str,
+    pub bytes: Vec<u8>,
 }
 
 /// A sentence being spoken; dropping it cancels.

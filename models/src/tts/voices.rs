@@ -50,10 +50,15 @@ impl TextToSpeech for Voices {
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
         let wanted = request.voice.as_str();
         let at = if wanted.is_empty() { Some(0) } else { position(&self.voices, wanted) };
-        let voice = at.and_then(|at| self.voices.get(at)).ok_or_else(|| unknown(wanted, &self.voices))?;
-        let has_it = |engine: &&Arc<dyn TextToSpeech>| engine.voices().iter().any(|known| known.id == voice.id);
+        // One that is not in the list may have been added since.
+        let id = at.and_then(|at| self.voices.get(at)).map_or(wanted, |voice| voice.id.as_str());
+        let has_it = |engine: &&Arc<dyn TextToSpeech>| engine.has_voice(id);
         let engine = self.engines.iter().find(has_it).ok_or_else(|| unknown(wanted, &self.voices))?;
-        engine.speak(SpeakRequest { voice: voice.id.clone(), ..request })
+        engine.speak(SpeakRequest { voice: id.to_owned(), ..request })
+    }
+
+    fn has_voice(&self, id: &str) -> bool {
+        self.engines.iter().any(|engine| engine.has_voice(id))
     }
 }
 

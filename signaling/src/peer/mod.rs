@@ -29,6 +29,19 @@ pub use offer::{CANDIDATE_BOUND, MEDIA_BOUND, OFFER_BOUND};
 pub use settings::{AnswerOptions, Patience, PeerSettings};
 pub use stats::CallStats;
 
+/// Reads an offer, and a fragment that follows it, as a call does before anything is made for them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_untrusted(offer: &str, text: &str) {
+    let checked = offer::check(offer);
+    if let Ok(fragment) = fragment::Fragment::parse(text)
+        && fragment.restarts(offer)
+    {
+        // What a restart makes of a sound offer is read like any other.
+        let restarted = offer::check(&fragment.as_offer(offer));
+        drop((checked, restarted));
+    }
+}
+
 /// The label of the data channel that carries events; made by the client.
 pub const EVENTS_LABEL: &str = "oai-events";
 

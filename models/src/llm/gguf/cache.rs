@@ -8,16 +8,17 @@ use candle_core::{DType, Device, Result, Tensor};
 /// Slots are allocated in steps of this many tokens.
 const STEP: usize = 256;
 
-/// The sizes a cache has to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The sizes a cache has to have, and where it lies.
+#[derive(Debug, Clone)]
 pub(super) struct CacheShape {
     pub layers: usize,
     pub heads: usize,
     pub head_width: usize,
+    pub device: Device,
 }
 
 impl CacheShape {
-    fn bytes_per_token(self) -> usize {
+    pub fn bytes_per_token(&self) -> usize {
         2 * self.layers * self.heads * self.head_width * size_of::<f32>()
     }
 }
@@ -62,7 +63,7 @@ impl KvCache {
     /// A new cache with the first `length` tokens of this one.
     pub fn prefix(&self, length: usize) -> Result<Self> {
         let length = length.min(self.len());
-        let mut copy = Self::new(self.shape);
+        let mut copy = Self::new(self.shape.clone());
         copy.reserve(length)?;
         for ((keys, values), (held_keys, held_values)) in copy.layers.iter().zip(&self.layers) {
             if length > 0 {
@@ -84,8 +85,8 @@ impl KvCache {
         let size = (capacity, self.shape.heads, self.shape.head_width);
         let mut layers = Vec::with_capacity(self.shape.layers);
         for layer in 0..self.shape.layers {
-            let keys = Tensor::zeros(size, DType::F32, &Device::Cpu)?;
-            let values = Tensor::zeros(size, DType::F32, &Device::Cpu)?;
+            let keys = Tensor::zeros(size, DType::F32, &self.shape.device)?;
+            let values = Tensor::zeros(size, DType::F32, &self.shape.device)?;
             if let Some((old_keys, old_values)) = self.layers.get(layer).filter(|_| self.len() > 0) {
                 keys.slice_set(&old_keys.narrow(0, 0, self.len())?, 0, 0)?;
                 values.slice_set(&old_values.narrow(0, 0, self.len())?, 0, 0)?;

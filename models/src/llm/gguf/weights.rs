@@ -97,6 +97,7 @@ pub(super) enum Weight {
 pub(super) fn load_all(
     file: &GgufFile,
     wanted: &[Wanted],
+    device: &Device,
     progress: &(dyn Fn(f32) + Sync),
 ) -> std::result::Result<Vec<Weight>, Flaw> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
@@ -107,7 +108,7 @@ pub(super) fn load_all(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(want) = wanted.get(index) else { return Ok(loaded) };
-            loaded.push((index, load(file, &mut source, want)?));
+            loaded.push((index, load(file, &mut source, want, device)?));
             progress((done.fetch_add(1, Ordering::Relaxed) + 1) as f32 / wanted.len() as f32);
         }
     };
@@ -122,7 +123,7 @@ pub(super) fn load_all(
     Ok(loaded.into_iter().map(|(_, weight)| weight).collect())
 }
 
-fn load(file: &GgufFile, source: &mut File, want: &Wanted) -> std::result::Result<Weight, Flaw> {
+fn load(file: &GgufFile, source: &mut File, want: &Wanted, device: &Device) -> std::result::Result<Weight, Flaw> {
     let name = &want.name;
     let info = file.tensors.get(name).ok_or_else(|| format!("it has no tensor `{name}`"))?;
     let expected: Vec<usize> = std::iter::once(want.rows).chain(want.columns).collect();
@@ -134,20 +135,23 @@ fn load(file: &GgufFile, source: &mut File, want: &Wanted) -> std::result::Resul
         .seek(SeekFrom::Start(info.start))
         .and_then(|_| source.read_exact(&mut bytes))
         .map_err(|error| format!("tensor `{name}` cannot be read: {error}"))?;
-    convert(info, want, bytes).map_err(|error| format!("tensor `{name}`: {error}"))
+    convert(info, want, bytes, device).map_err(|error| format!("tensor `{name}`: {error}"))
 }
 
-fn convert(info: &TensorInfo, want: &Wanted, mut bytes: Vec<u8>) -> Result<Weight> {
+fn convert(info: &TensorInfo, want: &Wanted, mut bytes: Vec<u8>, device: &Device) -> Result<Weight> {
     let (rows, dtype) = (want.rows, info.dtype);
     let Some(columns) = want.columns else {
-        let storage = QStorage::from_data(Cow::Owned(bytes), &Device::Cpu, dtype)?;
-        return Ok(Weight::Vector(QTensor::new(storage, rows)?.dequantize(&Device::Cpu)?));
+        let storage = QStorage::from_data(Cow::Owned(bytes), device, dtype)?;
+        return Ok(Weight::Vector(QTensor::new(storage, rows)?.dequantize(device)?));
     };
     if let Some(heads) = want.interleaved_heads {
         bytes = halves(&bytes, rows, heads);
     }
-    let requantise = matches!(dtype, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
-    let width = if requantise || dtype == GgmlDType::Q8_0 { row_width(columns) } else { columns };
+    // What is done for the processor's kernels, others do without.
+    let requantise =
+        device.is_cpu() && matches!(dtype, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
+    let is_padded = requantise || (device.is_cpu() && dtype == GgmlDType::Q8_0);
+    let width = if is_padded { row_width(columns) } else { columns };
     let storage = if requantise {
         let CpuStorage::F32(values) = dtype.from_data(Cow::Owned(bytes)).dequantize(rows * columns)? else {
             candle_core::bail!("it does not dequantise to f32");
@@ -157,9 +161,9 @@ fn convert(info: &TensorInfo, want: &Wanted, mut bytes: Vec<u8>) -> Result<Weigh
         QStorage::Cpu(quantised)
     } else if width != columns {
         let padded = pad_rows(bytes, columns / BLOCK * BLOCK_BYTES, width / BLOCK * BLOCK_BYTES);
-        QStorage::from_data(Cow::Owned(padded), &Device::Cpu, dtype)?
+        QStorage::from_data(Cow::Owned(padded), device, dtype)?
     } else {
-        QStorage::from_data(Cow::Owned(bytes), &Device::Cpu, dtype)?
+        QStorage::from_data(Cow::Owned(bytes), device, dtype)?
     };
     Ok(Weight::Matrix(Matrix::new(QTensor::new(storage, (rows, width))?, columns)?))
 }

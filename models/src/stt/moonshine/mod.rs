@@ -8,7 +8,7 @@
 //!
 //! It knows only English. On noise it makes up words ("You", "Thank you for watching."); see the gate.
 
-mod tokens;
+pub(crate) mod tokens;
 
 use std::path::Path;
 use std::time::Duration;

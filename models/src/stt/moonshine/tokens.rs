@@ -24,7 +24,8 @@ impl Vocabulary {
         Self::parse(&bytes).ok_or_else(|| corrupt(&found, "it is not a tokenizer, or it is cut short"))
     }
 
-    fn parse(mut bytes: &[u8]) -> Option<Self> {
+    /// Reads the whole file; `None` if it is not one.
+    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
         let mut tokens: Vec<Box<[u8]>> = Vec::new();
         while let Some((&low, rest)) = bytes.split_first() {
             let (length, rest) = match low {

@@ -13,7 +13,9 @@
 //! refusing, and nothing about words.
 
 mod ffi;
-mod ggml;
+mod footprint;
+pub mod ggml;
+mod place;
 #[cfg(test)]
 mod random_model;
 
@@ -24,12 +26,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use audio::pcm::SampleRate;
-use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperError, WhisperState};
+use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperError, WhisperState};
 
+pub use self::footprint::{Footprint, footprint};
 use super::pieces::pieces;
 use super::{Recognized, Recognizer};
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
+use crate::memory::Place;
 use crate::onnx::{corrupt, readable};
 
 const ENGINE: &str = "whisper";
@@ -55,15 +59,20 @@ pub struct Whisper {
 }
 
 impl Whisper {
-    /// Loads the ggml file at `model` once, and gives `count` recognisers that share it, each to run on `threads` threads.
-    pub fn load(model: &Path, count: usize, threads: usize) -> Result<Vec<Self>, EngineError> {
+    /// Loads the ggml file at `model` once into `place`, and gives `count` recognisers that share it, each to run on `threads`
+    /// threads. [`EngineError::OutOfMemory`] where a card has no room for it.
+    pub fn load(model: &Path, count: usize, threads: usize, place: Place) -> Result<Vec<Self>, EngineError> {
         let model = readable(model, "the Whisper model")?;
         let file = File::open(&model).map_err(|error| corrupt(&model, error))?;
         let header = ggml::check(BufReader::new(file)).map_err(|reason| corrupt(&model, reason))?;
 
         whisper_rs::install_logging_hooks();
-        let refused = |error: WhisperError| corrupt(&model, format!("whisper.cpp refuses it: {error}"));
-        let context = WhisperContext::new_with_params(&model, WhisperContextParameters::default()).map_err(refused)?;
+        // whisper.cpp says no more than that it failed. The file is known to be whole, so on a card it is the memory.
+        let refused = |error: WhisperError| match place {
+            Place::Cpu => corrupt(&model, format!("whisper.cpp refuses it: {error}")),
+            _ => EngineError::OutOfMemory { engine: ENGINE, place: place.to_string(), reason: error.to_string() },
+        };
+        let context = WhisperContext::new_with_params(&model, place::parameters(place)).map_err(refused)?;
         let stem = model.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let recogniser = || -> Result<Self, EngineError> {
             let mut recogniser = Self {
@@ -210,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ggml-random.bin");
         std::fs::write(&path, bytes).unwrap();
-        Whisper::load(&path, count, 1)
+        Whisper::load(&path, count, 1, Place::Cpu)
     }
 
     fn random() -> Whisper {
@@ -305,7 +314,7 @@ mod tests {
             assert!(matches!(&refused, Some(EngineError::Corrupt { .. })), "{what}: {refused:?}");
         }
         assert!(load(&no_numbers, 1).err().unwrap().to_string().contains("its weights are damaged"));
-        let missing = Whisper::load(Path::new("/nowhere/ggml.bin"), 1, 1).err();
+        let missing = Whisper::load(Path::new("/nowhere/ggml.bin"), 1, 1, Place::Cpu).err();
         assert!(matches!(missing, Some(EngineError::Missing { .. })), "{missing:?}");
     }
 

@@ -3,6 +3,8 @@
 //! An engine that is missing does not keep the server from starting: the page comes up, says what is missing and how to get it,
 //! and calls are refused with the same words until it is there.
 
+mod remote;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use models::llm::LanguageModel;
 use models::llm::gguf::{GgufModel, GgufOptions};
 use models::memory::{Place, Placement, Plan, Role};
 use models::onnx::OnnxRuntime;
+use models::remote::Standing;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
 use models::stt::script::Script;
@@ -87,6 +90,8 @@ pub struct Parts {
     pub stt: Option<Arc<dyn SpeechToText>>,
     pub llm: Option<Arc<dyn LanguageModel>>,
     pub tts: Option<Arc<dyn TextToSpeech>>,
+    /// How the servers of remote engines fare, by kind.
+    pub standings: Vec<(&'static str, Standing)>,
 }
 
 /// Is told what becomes of each engine while they are opened, from whichever thread.
@@ -123,11 +128,14 @@ pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
         "off" => None,
         wanted => report(&mut reports, tell, "turn", false, shelf.turn(wanted)),
     };
-    let stt = report(&mut reports, tell, "stt", true, shelf.stt(&names.stt, &config.stt));
+    let rows = remote::Rows::new(&shelf, config);
+    let stt = report(&mut reports, tell, "stt", true, rows.stt());
     let reading = |share: f32| tell(loading("llm", &names.llm, (share.clamp(0.0, 1.0) * 100.0) as u8));
-    let llm = report(&mut reports, tell, "llm", true, shelf.llm(&names.llm, &config.session.instructions, &reading));
-    let tts = report(&mut reports, tell, "tts", true, shelf.tts(&names.tts));
-    let parts = Parts { vad: vad.clone(), turn: turn.clone(), stt: stt.clone(), llm: llm.clone(), tts: tts.clone() };
+    let llm = report(&mut reports, tell, "llm", true, rows.llm(&reading));
+    let tts = report(&mut reports, tell, "tts", true, rows.tts());
+    let standings = rows.standings();
+    let parts =
+        Parts { vad: vad.clone(), turn: turn.clone(), stt: stt.clone(), llm: llm.clone(), tts: tts.clone(), standings };
     let engines = match (vad, stt, llm, tts) {
         (Some(vad), Some(stt), Some(llm), Some(tts)) => Ok(Engines { vad, turn, stt, llm, tts }),
         _ => Err(first_missing(&reports)),
@@ -137,12 +145,12 @@ pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
 
 /// Speech to text alone, as for `avatar transcribe`.
 pub fn open_stt(config: &Config) -> anyhow::Result<Arc<dyn SpeechToText>> {
-    alone(Shelf::of(config)?.stt(&config.engines.stt, &config.stt))
+    alone(remote::Rows::new(&Shelf::of(config)?, config).stt())
 }
 
 /// Text to speech alone, as for `avatar say`.
 pub fn open_tts(config: &Config) -> anyhow::Result<Arc<dyn TextToSpeech>> {
-    alone(Shelf::of(config)?.tts(&config.engines.tts))
+    alone(remote::Rows::new(&Shelf::of(config)?, config).tts())
 }
 
 fn alone<T>(found: Found<T>) -> anyhow::Result<T> {
@@ -217,6 +225,12 @@ impl Shelf {
         Ok(Self { catalogue, store, plan })
     }
 
+    /// What the plan has for `role`, where that is what was asked for: a fallback may be another.
+    fn tries(&self, role: Role, wanted: &str) -> Vec<&Placement> {
+        let tries = self.plan.tries(role).into_iter();
+        tries.filter(|placement| wanted == "auto" || placement.model == wanted).collect()
+    }
+
     /// Opens the model that the plan has for `role`, or what would do in its stead; without a plan the one that was asked for.
     fn open_planned<T>(
         &self,
@@ -225,7 +239,7 @@ impl Shelf {
         wanted: &str,
         open: impl Fn(&Model, Option<&Placement>) -> Result<T, EngineError>,
     ) -> Result<T, (String, String)> {
-        let tries = self.plan.tries(role);
+        let tries = self.tries(role, wanted);
         let opened = placing::open_first(&tries, |placement| {
             let model =
                 self.catalogue.get(&placement.model).map_err(|error| EngineError::BadRequest(error.to_string()))?;
@@ -370,7 +384,7 @@ impl Shelf {
         let llm = if wanted.ends_with(".gguf") {
             let path = Path::new(wanted);
             let opened =
-                placing::open_first(&self.plan.tries(Role::LanguageModel), |placement| load(path, Some(placement)));
+                placing::open_first(&self.tries(Role::LanguageModel, wanted), |placement| load(path, Some(placement)));
             opened.unwrap_or_else(|| load(path, None)).map_err(|error| (wanted.to_owned(), error.to_string()))?
         } else {
             self.open_planned(Role::LanguageModel, Kind::Llm, wanted, |model, placement| {

@@ -10,7 +10,7 @@ use models::llm::gguf;
 use models::memory::{Candidate, Machine, Placement, Plan, Role, Wanted, Wish, cards, plan};
 use models::stt::whisper;
 
-use crate::config::Config;
+use crate::config::{Config, REMOTE};
 use crate::engines::RECOGNIZERS;
 
 /// What a Festival or Flite voice, a recogniser of Moonshine and the like grow by with each call.
@@ -25,9 +25,9 @@ pub fn for_this_machine(config: &Config, catalogue: &Catalogue, store: &Store) -
 fn for_machine(machine: &Machine, config: &Config, catalogue: &Catalogue, store: &Store) -> Plan {
     let engines = &config.engines;
     let roles = [
-        (Role::LanguageModel, Kind::Llm, &engines.llm),
-        (Role::SpeechToText, Kind::Stt, &engines.stt),
-        (Role::Voice, Kind::Tts, &engines.tts),
+        (Role::LanguageModel, Kind::Llm, local(&engines.llm, &engines.llm_fallback)),
+        (Role::SpeechToText, Kind::Stt, local(&engines.stt, &engines.stt_fallback)),
+        (Role::Voice, Kind::Tts, local(&engines.tts, &engines.tts_fallback)),
     ];
     let wishes: Vec<Wish> = roles
         .into_iter()
@@ -43,6 +43,11 @@ fn for_machine(machine: &Machine, config: &Config, catalogue: &Catalogue, store:
         })
         .collect();
     plan(machine, &wishes, config.max_calls)
+}
+
+/// What is to run here: of an engine on another server its fallback.
+fn local<'a>(engine: &'a str, fallback: &'a str) -> &'a str {
+    if engine == REMOTE { fallback } else { engine }
 }
 
 /// The model of that id, or all for `auto`, as far as they are ready; best first.

@@ -62,6 +62,12 @@ impl Readiness {
         self.0.borrow().reports.clone()
     }
 
+    /// Why the server of a remote engine isn't asked, while it isn't.
+    pub fn trouble(&self, kind: &str) -> Option<String> {
+        let standing = self.0.borrow();
+        standing.parts.standings.iter().find(|(of, _)| *of == kind)?.1.trouble()
+    }
+
     /// What calls are made with.
     pub fn calls(&self) -> Result<Engines, Unready> {
         let standing = self.0.borrow();
@@ -178,7 +184,7 @@ pub fn bring_up(config: &Config, readiness: &Readiness, runtime: &Handle, stoppi
 impl From<Engines> for Parts {
     fn from(engines: Engines) -> Self {
         let Engines { vad, turn, stt, llm, tts } = engines;
-        Self { vad: Some(vad), turn, stt: Some(stt), llm: Some(llm), tts: Some(tts) }
+        Self { vad: Some(vad), turn, stt: Some(stt), llm: Some(llm), tts: Some(tts), standings: Vec::new() }
     }
 }
 

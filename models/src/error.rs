@@ -22,6 +22,9 @@ pub enum EngineError {
     /// The engine failed on this request; others go on.
     #[error("{engine} failed: {reason}")]
     Failed { engine: &'static str, reason: String },
+    /// A server that an engine asks over the network does not do what it should; what was said to be its address, without keys.
+    #[error("{server} cannot be used: {reason}; {hint}")]
+    Remote { server: String, reason: String, hint: String },
     /// Where the engine works there was no room for this: the graphics card's memory, or the machine's. Another place, a smaller
     /// model or another engine may still serve it.
     #[error(

@@ -7,11 +7,13 @@
 pub mod cancel;
 pub mod catalogue;
 pub mod error;
+pub mod fallback;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod llm;
 pub mod memory;
 pub mod onnx;
+pub mod remote;
 pub mod stt;
 pub mod text;
 pub mod tts;

@@ -48,7 +48,14 @@ pub async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>)
         let (word, percent, hint) = match report.state {
             EngineState::Loading { percent } => ("loading", Some(percent), None),
             EngineState::WarmingUp => ("warming_up", None, None),
-            EngineState::Ready => ("ready", None, None),
+            // Calls go on with the fallback, or wait for the server.
+            EngineState::Ready => match state.readiness.trouble(report.kind) {
+                Some(trouble) => {
+                    degraded = true;
+                    ("degraded", None, Some(trouble))
+                }
+                None => ("ready", None, None),
+            },
             EngineState::Failing { reason, needed } => {
                 down |= needed;
                 degraded |= !needed;

@@ -7,6 +7,7 @@
 mod flags;
 mod read;
 mod reference;
+mod remote;
 mod settings;
 mod span;
 mod validate;
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 pub use flags::ConfigFlags;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
+pub use remote::REMOTE;
 pub use settings::{
-    Chinese, Config, Engines, Field, Key, Log, LogFormat, SessionDefaults, Stt, Tls, TlsMode, TurnEndMode, keys,
+    Chinese, Config, Engines, Field, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, SessionDefaults,
+    SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;

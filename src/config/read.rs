@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::settings::{Config, Key, SECTIONS, keys};
+use super::settings::{Config, Key, is_section, keys};
 
 /// How alike two words must be for one to be offered for the other, 0 to 1.
 const ALIKE: f64 = 0.8;
@@ -116,16 +116,19 @@ impl Reader {
             // Without the quoted line, which may hold a key.
             ConfigError::Syntax { origin: origin.clone(), line, message: error.message().to_owned() }
         })?;
+        self.table(origin, "", table)
+    }
+
+    /// What stands in a section, and in the sections in it.
+    fn table(&mut self, origin: &Origin, section: &str, table: Table) -> Result<(), ConfigError> {
         for (name, value) in table {
-            let section = SECTIONS.iter().any(|(section, _)| *section == name);
+            let path = if section.is_empty() { name } else { format!("{section}.{name}") };
             match value {
-                Value::Table(inner) if section => {
-                    for (inner_name, value) in inner {
-                        self.value(origin, &format!("{name}.{inner_name}"), value)?;
-                    }
+                Value::Table(inner) if is_section(&path) => self.table(origin, &path, inner)?,
+                _ if is_section(&path) => {
+                    return Err(wrong(origin, &path, format!("it is a section: write [{path}]")));
                 }
-                _ if section => return Err(wrong(origin, &name, format!("it is a section: write [{name}]"))),
-                value => self.value(origin, &name, value)?,
+                value => self.value(origin, &path, value)?,
             }
         }
         Ok(())
@@ -190,15 +193,14 @@ impl Reader {
     }
 
     fn set(&mut self, key: &Key, value: Value) {
-        match key.path.split_once('.') {
-            Some((section, name)) => {
-                let inner = self.table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-                if let Value::Table(inner) = inner {
-                    inner.insert(name.to_owned(), value);
-                }
-            }
-            None => drop(self.table.insert(key.path.clone(), value)),
+        let (sections, name) = key.path.rsplit_once('.').unwrap_or(("", &key.path));
+        let mut table = &mut self.table;
+        for section in sections.split('.').filter(|section| !section.is_empty()) {
+            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            let Value::Table(inner) = inner else { return };
+            table = inner;
         }
+        table.insert(name.to_owned(), value);
     }
 }
 
@@ -220,7 +222,8 @@ fn explain(key: &Key, message: &str) -> String {
     }
     match key.path.as_str() {
         "ice_servers" => "it must be a list of { urls = [\"…\"], username = \"…\", credential = \"…\" }".into(),
-        _ => "it must be a list of texts".into(),
+        "api_keys" => "it must be a list of texts".into(),
+        _ => "it must be a text".into(),
     }
 }
 
@@ -305,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_wrong_setting_is_named_with_its_place_and_what_to_write() {
-        let cases: [(&str, &[&str]); 12] = [
+        let cases: [(&str, &[&str]); 16] = [
             ("lisen = \"127.0.0.1:1\"", &["avatar.toml", "'lisen'", "did you mean 'listen'"]),
             ("[tls]\nmod = \"off\"", &["'tls.mod'", "did you mean 'tls.mode'"]),
             ("[log]\nmax_calls = 3", &["'log.max_calls'", "did you mean 'max_calls'"]),
@@ -318,6 +321,10 @@ mod tests {
             ("[tls]\nmode = \"on\"", &["'tls.mode'", "`off`, `auto`, `files`"]),
             ("listen = \"localhost\"", &["'listen'", "socket address"]),
             ("a = = b", &["avatar.toml", "line 1"]),
+            ("[remote.llm]\nurll = \"x\"", &["'remote.llm.urll'", "did you mean 'remote.llm.url'"]),
+            ("[remote.lm]\nurl = \"x\"", &["'remote.lm'", "did you mean 'remote.llm"]),
+            ("[remote]\nstt = 1", &["'remote.stt'", "write [remote.stt]"]),
+            ("[remote.tts]\nformat = \"mp3\"", &["'remote.tts.format'", "`pcm` or `wav`"]),
         ];
         for (file, expected) in cases {
             let error = read(file, &[], &[]).unwrap_err().to_string();
@@ -363,13 +370,16 @@ mod tests {
             format!("api_keys = [[\"{secret}\"]]"),
             format!("api_keys = [\"{secret}\""),
             format!("ice_servers = [{{ urls = \"{secret}\" }}]"),
+            format!("[remote.llm]\napi_key = [\"{secret}\"]"),
             format!("ice_servers = [{{ urls = [\"turn:h\"], credential = {{ a = \"{secret}\" }} }}]"),
         ];
         for file in files {
             let error = read(&file, &[], &[]).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
-        let config = read(&format!("api_keys = [\"{secret}\"]"), &[], &[]).unwrap();
+        let both = format!("api_keys = [\"{secret}\"]\n[remote.stt]\napi_key = \"{secret}\"");
+        let config = read(&both, &[("AVATAR_REMOTE_LLM_API_KEY", secret)], &[]).unwrap();
+        assert!(config.remote.llm.api_key.as_ref().is_some_and(|key| key.matches(secret)));
         assert!(!format!("{config:?} {}", serde_json::json!(config)).contains("hunter2"));
     }
 

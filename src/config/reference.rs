@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use super::settings::{Config, Field, Key, SECTIONS, keys};
+use super::settings::{Config, Field, Key, SECTIONS, about, keys};
 
 const HEAD: &str = "\
 # Configuration
@@ -23,10 +23,9 @@ pub fn reference() -> String {
     let keys = keys();
     write_table(&mut page, "General", "", keys.iter().filter(|key| !key.path.contains('.')), defaults.as_ref());
     for (section, _) in SECTIONS {
-        let prefix = format!("{section}.");
-        let inside = keys.iter().filter(|key| key.path.starts_with(&prefix));
+        let inside = keys.iter().filter(|key| key.path.rsplit_once('.').is_some_and(|(outer, _)| outer == *section));
         let title = format!("`[{section}]`");
-        let about = Config::FIELDS.iter().find(|field| field.name == section).map(prose).unwrap_or_default();
+        let about = about(section).as_ref().map(prose).unwrap_or_default();
         write_table(&mut page, &title, &about, inside, defaults.as_ref());
     }
     page
@@ -77,18 +76,35 @@ mod tests {
     fn every_setting_is_a_known_key_and_says_its_cost() {
         // All fields the struct really has, optional ones included, against the list that names are checked by.
         let mut full = Value::try_from(Config::default()).unwrap();
-        for (section, key) in
-            [("", "models_dir"), ("", "public_address"), ("tls", "cert"), ("tls", "key"), ("session", "language")]
-        {
-            let table = full.as_table_mut().unwrap();
-            let table = if section.is_empty() { table } else { table[section].as_table_mut().unwrap() };
-            assert!(table.insert(key.into(), Value::String(String::new())).is_none(), "{key} is not optional");
+        for path in [
+            "models_dir",
+            "public_address",
+            "tls.cert",
+            "tls.key",
+            "session.language",
+            "remote.ca_file",
+            "remote.llm.url",
+            "remote.llm.api_key",
+            "remote.stt.url",
+            "remote.stt.api_key",
+            "remote.tts.url",
+            "remote.tts.api_key",
+        ] {
+            let (sections, key) = path.rsplit_once('.').unwrap_or(("", path));
+            let mut table = full.as_table_mut().unwrap();
+            for section in sections.split('.').filter(|section| !section.is_empty()) {
+                table = table[section].as_table_mut().unwrap();
+            }
+            assert!(table.insert(key.into(), Value::String(String::new())).is_none(), "{path} is not optional");
         }
         let mut real = Vec::new();
-        for (name, value) in full.as_table().unwrap() {
-            match value {
-                Value::Table(inner) => real.extend(inner.keys().map(|key| format!("{name}.{key}"))),
-                _ => real.push(name.clone()),
+        let mut tables = vec![(String::new(), full.as_table().unwrap())];
+        while let Some((prefix, table)) = tables.pop() {
+            for (name, value) in table {
+                match value {
+                    Value::Table(inner) => tables.push((format!("{prefix}{name}."), inner)),
+                    _ => real.push(format!("{prefix}{name}")),
+                }
             }
         }
         let mut listed: Vec<String> = keys().iter().map(|key| key.path.clone()).collect();

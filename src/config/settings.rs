@@ -76,6 +76,8 @@ settings! {
         engines: Engines = Engines::default(),
         /// How speech is written down.
         stt: Stt = Stt::default(),
+        /// Engines on other servers: what holds for all of them.
+        remote: Remote = Remote::default(),
         /// What a session starts with, unless the client says otherwise.
         session: SessionDefaults = SessionDefaults::default(),
         /// What is logged, and how. Transcripts and keys never are.
@@ -99,7 +101,8 @@ settings! {
 }
 
 settings! {
-    /// Which engine does what: the id of a model in `avatar models list`, or `auto` for the best one that is present.
+    /// Which engine does what: the id of a model in `avatar models list`, `auto` for the best one that is present, or `remote`
+    /// for the server in `[remote.llm]`, `[remote.stt]` or `[remote.tts]`.
     Engines {
         /// Voice activity. Cost: 0.1 ms of CPU for each 32 ms of a call.
         vad: String = "auto".into(),
@@ -114,6 +117,13 @@ settings! {
         /// its own length here, else with Flite. Cost: with Flite 12 ms, with Festival 20 ms of CPU a second of speech; with
         /// `pocket-tts` up to all of two cores, and some seconds at start.
         tts: String = "auto".into(),
+        /// Who writes speech down when `stt` fails, in mid-conversation: an id, `off`, or `auto` for the best one present where
+        /// `stt` is `remote`, and nobody where it is not. Cost: its memory.
+        stt_fallback: String = "auto".into(),
+        /// Who answers when `llm` fails, in mid-conversation: the same. Cost: its memory.
+        llm_fallback: String = "auto".into(),
+        /// Who speaks when `tts` fails, in mid-conversation: the same. Cost: its memory.
+        tts_fallback: String = "auto".into(),
         /// Where models compute: `auto`, `cpu`, `cuda:0` (or another number), `metal`, `vulkan`. `auto` puts on a card what fits
         /// for `max_calls` calls, see `docs/gpu.md`; a card by name is used alone, with the CPU for the rest. Cost: on a card its
         /// memory, as `avatar doctor` shows it.
@@ -131,6 +141,99 @@ settings! {
         /// `zh-HK` or `zh-Hant`. `traditional`: always. `as_heard`: as the engine writes them. Cost: the dictionaries are
         /// unpacked when the first such text is written.
         chinese: Chinese = Chinese::Auto,
+    }
+}
+
+settings! {
+    /// What holds for all engines on other servers. Each has a section of its own too.
+    Remote {
+        /// How long connecting may take. Unit: a time. Cost: a caller waits so long for a server that is switched off before the
+        /// fallback answers.
+        connect_timeout: Span = Span::from_millis(1_000),
+        /// How often a request is sent again when the connection fails, or the server answers 429 or 5xx, before anything of the
+        /// answer was used. Unit: times. Cost: none while the server works.
+        retries: u32 = 1,
+        /// After so many failures in a row a server is left alone, and the fallback answers at once. Unit: failures. Cost: many
+        /// let callers wait for a dead server, few give up on one that stumbled.
+        failures: u32 = 2,
+        /// How long it is left alone at first; it doubles while the server stays down, up to two minutes. Unit: a time. Cost: so
+        /// long a server that is back goes unused.
+        rest: Span = Span::from_millis(5_000),
+        /// PEM file with further certificate authorities to believe, for servers with certificates of your own. Cost: none.
+        ca_file: Option<PathBuf> = None,
+        /// A server that answers: `/v1/chat/completions`.
+        llm: RemoteLlm = RemoteLlm::default(),
+        /// A server that writes speech down: `/v1/audio/transcriptions`.
+        stt: RemoteStt = RemoteStt::default(),
+        /// A server that speaks: `/v1/audio/speech`.
+        tts: RemoteTts = RemoteTts::default(),
+    }
+}
+
+settings! {
+    /// A server that answers.
+    RemoteLlm {
+        /// Its address, as `http://127.0.0.1:8000/v1`. Cost: every conversation is sent there.
+        url: Option<String> = None,
+        /// Sent as `Authorization: Bearer …`. Cost: without https anyone on the way can read it.
+        api_key: Option<Secret> = None,
+        /// The server's name for the model; empty takes the first that it lists. Cost: none.
+        model: String = String::new(),
+        /// How long the first word may take. Unit: a time. Cost: a caller waits so long before the fallback answers.
+        first_timeout: Span = Span::from_millis(4_000),
+        /// How long the next word may take. Unit: a time. Cost: a reply that stalls keeps its caller waiting so long.
+        pause_timeout: Span = Span::from_millis(4_000),
+        /// How long a whole reply may take. Unit: a time. Cost: none.
+        total_timeout: Span = Span::from_millis(60_000),
+        /// A JSON object that goes into every request as it is, as `{"chat_template_kwargs": {"enable_thinking": false}}`. Cost:
+        /// a model that thinks aloud lets its caller wait; this is the place to turn that off.
+        extra: String = String::new(),
+    }
+}
+
+settings! {
+    /// A server that writes speech down.
+    RemoteStt {
+        /// Its address, as `http://127.0.0.1:8000/v1`. Cost: all that callers say is sent there.
+        url: Option<String> = None,
+        /// Sent as `Authorization: Bearer …`. Cost: without https anyone on the way can read it.
+        api_key: Option<Secret> = None,
+        /// The server's name for the model; empty takes the first that it lists. Cost: none.
+        model: String = String::new(),
+        /// How long a transcript may take. Unit: a time. Cost: a caller waits so long before the fallback listens.
+        first_timeout: Span = Span::from_millis(4_000),
+        /// How long a transcript of a recording may take, each ten minutes of it. Unit: a time. Cost: none.
+        total_timeout: Span = Span::from_millis(300_000),
+        /// Whether speech is sent while the caller still speaks, so that words appear early. Cost: the speech of an utterance is
+        /// sent about twice a second, each time from its beginning.
+        partials: bool = true,
+        /// What lies at least between two of those, of all calls together. Unit: a time. Cost: a short one keeps the server busy.
+        partial_spacing: Span = Span::from_millis(250),
+    }
+}
+
+settings! {
+    /// A server that speaks.
+    RemoteTts {
+        /// Its address, as `http://127.0.0.1:8000/v1`. Cost: all that is answered is sent there.
+        url: Option<String> = None,
+        /// Sent as `Authorization: Bearer …`. Cost: without https anyone on the way can read it.
+        api_key: Option<Secret> = None,
+        /// The server's name for the model; empty takes the first that it lists. Cost: none.
+        model: String = String::new(),
+        /// The server's names of voices, the default first; callers see them as `remote/NAME`. Cost: none.
+        voices: Vec<String> = Vec::new(),
+        /// `pcm`: raw samples at `rate`. `wav`: with a header that says the rate. Cost: some servers make a whole WAV file
+        /// before they send any of it.
+        format: SpeechFormat = SpeechFormat::Pcm,
+        /// Sample rate of `pcm`, where the answer doesn't say. Unit: Hz. Cost: a wrong one makes voices high or low.
+        rate: u32 = 24_000,
+        /// How long the first sound may take. Unit: a time. Cost: a caller waits so long before the fallback speaks.
+        first_timeout: Span = Span::from_millis(4_000),
+        /// How long more sound may take. Unit: a time. Cost: a sentence that stalls keeps its caller waiting so long.
+        pause_timeout: Span = Span::from_millis(4_000),
+        /// How long a whole sentence may take. Unit: a time. Cost: none.
+        total_timeout: Span = Span::from_millis(60_000),
     }
 }
 
@@ -197,6 +300,13 @@ pub enum Chinese {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub enum SpeechFormat {
+    Pcm,
+    Wav,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Text,
     Json,
@@ -221,26 +331,39 @@ impl Key {
 
     /// Whether its value must never be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.path.as_str(), "api_keys" | "ice_servers")
+        matches!(self.path.as_str(), "api_keys" | "ice_servers") || self.path.ends_with(".api_key")
     }
 }
 
-/// The sections: name, and the fields in each.
-pub(super) const SECTIONS: [(&str, &[Field]); 5] = [
+/// The sections: name, and the fields in each. A section in a section has its name after a dot, and stands after it.
+pub(super) const SECTIONS: &[(&str, &[Field])] = &[
     ("tls", Tls::FIELDS),
     ("engines", Engines::FIELDS),
     ("stt", Stt::FIELDS),
+    ("remote", Remote::FIELDS),
+    ("remote.llm", RemoteLlm::FIELDS),
+    ("remote.stt", RemoteStt::FIELDS),
+    ("remote.tts", RemoteTts::FIELDS),
     ("session", SessionDefaults::FIELDS),
     ("log", Log::FIELDS),
 ];
 
+pub(super) fn is_section(path: &str) -> bool {
+    SECTIONS.iter().any(|(section, _)| *section == path)
+}
+
 /// Every key, in the order of the reference.
 pub fn keys() -> Vec<Key> {
-    let is_section = |name: &str| SECTIONS.iter().any(|(section, _)| *section == name);
-    let top = Config::FIELDS.iter().filter(|field| !is_section(field.name));
-    let top = top.map(|field| Key { path: field.name.to_owned(), field: *field });
+    let top = Config::FIELDS.iter().map(|field| Key { path: field.name.to_owned(), field: *field });
     let nested = SECTIONS.iter().flat_map(|(section, fields)| {
         fields.iter().map(move |field| Key { path: format!("{section}.{}", field.name), field: *field })
     });
-    top.chain(nested).collect()
+    top.chain(nested).filter(|key| !is_section(&key.path)).collect()
+}
+
+/// What is said of a section, where it is named as a field.
+pub(super) fn about(section: &str) -> Option<Field> {
+    let (outer, name) = section.rsplit_once('.').unwrap_or(("", section));
+    let fields = SECTIONS.iter().find(|(other, _)| *other == outer).map_or(Config::FIELDS, |(_, fields)| *fields);
+    fields.iter().find(|field| field.name == name).copied()
 }

@@ -49,6 +49,7 @@ impl Config {
         self.validate_tls()?;
         self.ice_servers.iter().try_for_each(validate_ice)?;
         self.validate_session()?;
+        self.validate_remote()?;
         self.device()?;
         if let Err(error) = EnvFilter::try_new(&self.log.level) {
             let reason = format!("'{}' is no filter: {error}", self.log.level);

@@ -26,10 +26,13 @@ class Server:
     def __init__(self, data_dir: Path, **settings: str):
         self.data_dir = data_dir
         self.settings = settings
+        # Kept when it is started again.
+        self.port: int | None = None
         self.start()
 
     def start(self) -> None:
-        port = _free_port()
+        port = self.port or free_port()
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         command = [str(BINARY), "serve", "--listen", f"127.0.0.1:{port}", "--data-dir", str(self.data_dir)]
         self.log = self.data_dir / "server.log"
@@ -91,7 +94,14 @@ def transcribe(pcm: np.ndarray) -> str:
     return ran.stdout.strip()
 
 
-def _free_port() -> int:
+def doctor(folder: Path, **settings: str) -> str:
+    """What `avatar doctor` prints in a folder."""
+    command = [str(BINARY), "doctor", "--data-dir", str(folder)]
+    ran = subprocess.run(command, cwd=folder, env={**ENVIRONMENT, **settings}, capture_output=True, text=True, timeout=120)
+    return ran.stdout
+
+
+def free_port() -> int:
     """A port that is free for TCP and for UDP: the server takes both."""
     for _ in range(20):
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:

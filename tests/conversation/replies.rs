@@ -122,6 +122,34 @@ fn a_reply_at_the_token_limit_does_not_break_off_in_mid_sentence() {
 }
 
 #[test]
+fn a_reply_that_breaks_off_is_spoken_to_its_last_whole_sentence_and_that_is_told() {
+    let script = Script {
+        stop_reason: StopReason::BrokenOff,
+        answer: Box::new(|_| "It is sunny today. Tomorrow it will".to_owned()),
+        llm_first_ms: 3_000,
+        ..Script::default()
+    };
+    let mut world = World::with(script, |_| {});
+    world.exchange("What's the weather like?");
+    assert_eq!(world.spoken, ["It is sunny today."]);
+    assert_eq!(world.outcomes(), [Outcome::Completed]);
+    assert_eq!(world.faults(), ["engine_failed"]);
+}
+
+#[test]
+fn a_reply_that_breaks_off_before_anyone_saw_it_is_made_anew() {
+    let script = Script { stop_reason: StopReason::BrokenOff, llm_first_ms: 1, llm_word_ms: 1, ..Script::default() };
+    let mut world = World::with(script, |_| {});
+    world.say("What's the weather like?", 1_000);
+    world.silence(175);
+    assert_eq!(world.prompts.len(), 1);
+    world.script.stop_reason = StopReason::EndOfTurn;
+    world.silence(6_000);
+    assert!(world.faults().is_empty());
+    assert_eq!(world.outcomes(), [Outcome::Completed]);
+}
+
+#[test]
 fn an_empty_reply_is_done_too() {
     let script = Script { answer: Box::new(|_| String::new()), ..Script::default() };
     let mut world = World::with(script, |_| {});

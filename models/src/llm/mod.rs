@@ -110,6 +110,8 @@ pub enum StopReason {
     Length,
     /// One of [`Sampling::stop`].
     StopString,
+    /// The engine failed after it had begun: what has come is all there will be.
+    BrokenOff,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

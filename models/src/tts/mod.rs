@@ -8,7 +8,7 @@ pub mod festival;
 pub mod flite;
 pub mod pocket;
 pub mod service;
-mod trim;
+pub(crate) mod trim;
 pub mod voices;
 
 use std::ops::ControlFlow;

@@ -19,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const SILENCE: f32 = 0.005;
 
 /// Trims one sentence, chunk by chunk.
-pub(super) struct EdgeTrim {
+pub(crate) struct EdgeTrim {
     rate: Option<SampleRate>,
     /// Less than a window, not yet judged.
     partial: Vec<f32>,

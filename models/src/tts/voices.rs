@@ -68,7 +68,7 @@ fn position(voices: &[Voice], wanted: &str) -> Option<usize> {
 }
 
 /// What to say when nobody has the voice `wanted`.
-pub(super) fn unknown(wanted: &str, voices: &[Voice]) -> EngineError {
+pub(crate) fn unknown(wanted: &str, voices: &[Voice]) -> EngineError {
     let known: Vec<&str> = voices.iter().map(|voice| voice.id.as_str()).collect();
     EngineError::BadRequest(format!("there is no voice {wanted:?}; choose one of {}", known.join(", ")))
 }

@@ -249,7 +249,7 @@ pub(super) fn engine_fault(error: &EngineError) -> Fault {
             "engine_missing"
         }
         EngineError::OutOfMemory { .. } => "out_of_memory",
-        EngineError::Failed { .. } | EngineError::Stopped { .. } => "engine_failed",
+        EngineError::Failed { .. } | EngineError::Remote { .. } | EngineError::Stopped { .. } => "engine_failed",
     };
     Fault { kind: "server_error", code, message: error.to_string(), param: None, event_id: None }
 }

@@ -148,6 +148,10 @@ impl Conversation {
                 live.clocked.mark(now, |timings| &mut timings.first_token);
                 live.reply.write(&text)
             }
+            // Nobody has seen it; the turn's end will try again.
+            Ok(Piece::Done { reason: StopReason::BrokenOff, .. }) if live.sound == Sound::Held => {
+                return self.discard_prepared();
+            }
             Ok(Piece::Done { usage, reason }) => {
                 live.usage = Usage {
                     input_tokens: usage.prompt_tokens,
@@ -157,10 +161,16 @@ impl Conversation {
                 match reason {
                     StopReason::EndOfTurn | StopReason::StopString => live.reply.finish_writing(),
                     StopReason::Length => live.reply.stop_writing(),
+                    StopReason::BrokenOff => {
+                        let delta = live.reply.stop_writing();
+                        self.tell(CallEvent::Failed(broken_off()));
+                        delta
+                    }
                 }
             }
             Err(error) => return self.fail_reply(&error),
         };
+        let Some(live) = self.live(id) else { return };
         if !delta.is_empty() && live.sound != Sound::Held {
             let item = live.reply.item.clone();
             self.tell(CallEvent::ReplyText { reply: id.clone(), item, delta });
@@ -338,6 +348,12 @@ impl Conversation {
             self.was_cut(&id, played);
         }
     }
+}
+
+/// What is told of a reply whose writing failed in its middle; what is whole of it is spoken all the same.
+fn broken_off() -> Fault {
+    let message = "the language model broke off; the reply ends with its last whole sentence".to_owned();
+    Fault { kind: "server_error", code: "engine_failed", message, param: None, event_id: None }
 }
 
 /// A reply and its question as the history is to keep them.

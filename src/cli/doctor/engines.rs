@@ -3,8 +3,8 @@
 use models::catalogue::{Catalogue, Kind, Model, State, Store, library};
 use models::memory::{Plan, Role};
 
-use super::Check;
-use crate::config::Config;
+use super::{Check, remote};
+use crate::config::{Config, REMOTE};
 
 /// The models the configuration would take.
 pub(super) struct Chosen<'a> {
@@ -14,15 +14,22 @@ pub(super) struct Chosen<'a> {
 
 impl<'a> Chosen<'a> {
     pub fn new(config: &Config, catalogue: &'a Catalogue, store: &'a Store, plan: &Plan) -> Self {
+        let names = &config.engines;
         let names = [
-            (Kind::Vad, &config.engines.vad),
-            (Kind::Turn, &config.engines.turn),
-            (Kind::Stt, &config.engines.stt),
-            (Kind::Llm, &config.engines.llm),
-            (Kind::Tts, &config.engines.tts),
+            (Kind::Vad, &names.vad, "off"),
+            (Kind::Turn, &names.turn, "off"),
+            (Kind::Stt, &names.stt, &names.stt_fallback),
+            (Kind::Llm, &names.llm, &names.llm_fallback),
+            (Kind::Tts, &names.tts, &names.tts_fallback),
         ];
-        let engines =
-            names.into_iter().map(|(kind, name)| (kind, choose(kind, name, catalogue, store, plan))).collect();
+        let chosen = |kind, name| choose(kind, name, catalogue, store, plan);
+        let engines = names.into_iter().filter_map(|(kind, name, fallback)| match (name.as_str(), fallback) {
+            (REMOTE, "off") => None,
+            // Without its fallback a remote engine can do its work.
+            (REMOTE, fallback) => Some((kind, chosen(kind, fallback).map_err(remote::as_fallback))),
+            (name, _) => Some((kind, chosen(kind, name))),
+        });
+        let engines = engines.collect();
         Self { store, engines }
     }
 

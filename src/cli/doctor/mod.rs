@@ -6,6 +6,7 @@
 mod engines;
 mod machine;
 mod network;
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -118,6 +119,7 @@ pub fn examine(config: &Config) -> Examined {
             plan = placing::for_this_machine(config, &catalogue, &store);
             let engines = Chosen::new(config, &catalogue, &store, &plan);
             checks.extend(engines.checks());
+            checks.extend(remote::servers(config));
             checks.push(engines::onnx_runtime(&catalogue, &store, &engines));
             checks.extend(engines::voices(&catalogue, &store));
             let unplanned = engines.models().filter(|model| matches!(model.kind, Kind::Vad | Kind::Turn));

@@ -105,6 +105,11 @@ impl Writing {
         let piece = piece.map_err(|_| failure::too_slow(LONGEST_ANSWER))?;
         match piece.unwrap_or(Err(EngineError::Stopped { engine: "the language model" })) {
             Ok(Piece::Text(text)) => Ok(Wrote::Text(text)),
+            // Half a reply is none to a program: it may ask again.
+            Ok(Piece::Done { reason: StopReason::BrokenOff, .. }) => {
+                let error = EngineError::Failed { engine: "the language model", reason: "it broke off".to_owned() };
+                Err(failure::engine(&error, "messages"))
+            }
             Ok(Piece::Done { reason, usage }) => Ok(Wrote::Done { reason, usage }),
             Err(error) => Err(failure::engine(&error, "messages")),
         }

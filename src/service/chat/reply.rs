@@ -67,7 +67,7 @@ impl Reply {
 fn finish(reason: StopReason) -> &'static str {
     match reason {
         StopReason::EndOfTurn | StopReason::StopString => "stop",
-        StopReason::Length => "length",
+        StopReason::Length | StopReason::BrokenOff => "length",
     }
 }
 

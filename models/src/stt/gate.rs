@@ -117,7 +117,8 @@ pub fn refuse(evidence: &Evidence<'_>) -> Option<Refused> {
 }
 
 /// Why one piece of a longer utterance is to be left out of it; `None` if it may stay. Nobody has told how much speech is in
-/// the piece, and small talk is common at the end of what is said: it needs to be as sure as when it is said alone.
+/// the piece: what belongs under a video is believed only when almost certain. Small talk is common at the end of what is said,
+/// and needs to be as sure as when it is said alone.
 pub fn refuse_piece(recognized: &Recognized) -> Option<Refused> {
     let said = words(&without_annotations(&recognized.text));
     if said.is_empty() {
@@ -127,9 +128,9 @@ pub fn refuse_piece(recognized: &Recognized) -> Option<Refused> {
         return Some(Refused::Repetition);
     }
     let log_probability = recognized.mean_log_probability;
-    if phantom(&recognized.text, &said)
-        .is_some_and(|sure_enough| log_probability.is_nan() || log_probability < sure_enough)
-    {
+    let needed_of_phantom = phantom(&recognized.text, &said)
+        .map(|sure_enough| if sure_enough > SURE_OF_SMALL_TALK { SURE_WITHOUT_DETECTOR } else { sure_enough });
+    if needed_of_phantom.is_some_and(|needed| log_probability.is_nan() || log_probability < needed) {
         return Some(Refused::Phantom);
     }
     // Written so that a log probability that is not a number is refused.

@@ -76,13 +76,11 @@ async fn growing_speech_is_the_same_text_as_whole_speech() {
         let audio = audio.get(..end).unwrap().into();
         pool.transcribe(TranscribeRequest { audio, language: None, urgency, speech: None }).unwrap().finished()
     };
-    let mut agreement = PrefixAgreement::default();
     for end in (SECOND..audio.len()).step_by(2 * SECOND) {
-        agreement.pass(&ask(end, Urgency::Partial).await.unwrap().text);
+        ask(end, Urgency::Partial).await.unwrap();
     }
     let grown = ask(audio.len(), Urgency::Final).await.unwrap();
     assert_eq!(grown.text, hear(&mut moonshine(), &audio).text);
-    assert!(matches!(agreement.finish(&grown.text), Ending::Delta(_)), "published words were taken back");
 }
 
 #[test]

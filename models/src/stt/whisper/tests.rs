@@ -245,7 +245,7 @@ fn the_numbers_are_those_of_openai_whisper() {
         let close = |ours: f32, theirs: f32, allowed: f32| (ours - theirs).abs() <= allowed;
         let ratio = decoded.no_speech_probability / case.no_speech_probability;
         assert!(close(ratio, 1.0, 1e-3), "{}: no speech {ratio}", case.name);
-        assert!(close(decoded.mean_log_probability, case.mean_log_probability, 1e-3), "{}", case.name);
+        assert!(close(decoded.mean_log_probability, case.mean_log_probability, 2e-3), "{}", case.name);
         let mut worst = 0.0_f32;
         for (ours, theirs) in steps.iter().zip(&case.logits) {
             for (seen, theirs) in reference.seen.iter().zip(theirs) {

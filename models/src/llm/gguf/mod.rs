@@ -6,9 +6,12 @@
 
 mod cache;
 mod file;
+mod kernels;
+pub mod measure;
 mod network;
 mod sampler;
 mod scheduler;
+mod steps;
 mod store;
 mod template;
 mod tokens;

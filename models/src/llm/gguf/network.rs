@@ -5,13 +5,13 @@
 //! Qwen2 and Qwen3 differ in biases, in norms of queries and keys, and in how rotary pairs lie in the file.
 
 use candle_core::{D, Device, Result, Tensor};
-use candle_nn::attention::{AttnMask, flash_attn};
-use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
-use candle_nn::rotary_emb::rope_thd;
+use candle_nn::ops::softmax_last_dim;
 
 use super::cache::{CacheShape, KvCache};
 use super::file::{Flaw, GgufFile};
-use super::weights::{Matrix, Wanted, Weight, load_all, project};
+use super::kernels::{Activation, Precision};
+use super::steps::{attend_on_host, rms_norm, rotate};
+use super::weights::{Matrix, Wanted, Weight, gated, load_all, project};
 
 /// What sets one family of models apart from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +106,6 @@ impl Sizes {
         })
     }
 
-    pub fn cache_shape(&self) -> CacheShape {
-        CacheShape { layers: self.layers, heads: self.kv_heads, head_width: self.head_width }
-    }
-
     /// Every weight the network has, in the order in which [`Network::load`] takes them.
     fn wanted(&self, file: &GgufFile) -> Vec<Wanted> {
         let matrix = |name: String, rows: usize, columns: usize, interleaved_heads: Option<usize>| Wanted {
@@ -189,7 +185,7 @@ pub(super) struct Network {
 impl Network {
     pub fn load(file: &GgufFile, sizes: Sizes, progress: &(dyn Fn(f32) + Sync)) -> std::result::Result<Self, Flaw> {
         let wanted = sizes.wanted(file);
-        let mut weights = wanted.iter().zip(load_all(file, &wanted, progress)?).peekable();
+        let mut weights = wanted.iter().zip(load_all(file, &wanted, &Device::Cpu, progress)?).peekable();
         let mut take_matrix = || match weights.next() {
             Some((_, Weight::Matrix(matrix))) => Ok(matrix),
             _ => Err("a matrix is missing".to_owned()),
@@ -239,8 +235,12 @@ impl Network {
         Ok(Self { sizes, embedding, layers, norm, head, angles })
     }
 
-    pub fn sizes(&self) -> &Sizes {
-        &self.sizes
+    pub fn cache_shape(&self) -> CacheShape {
+        let Sizes { layers, kv_heads: heads, head_width, .. } = self.sizes;
+        // Beside quantised weights, half precision makes no difference.
+        let is_quantised = self.layers.iter().any(|layer| layer.keys.is_quantised());
+        let precision = if is_quantised { Precision::Half } else { Precision::Single };
+        CacheShape { layers, heads, head_width, device: Device::Cpu, precision }
     }
 
     /// Reads every segment's tokens after what its cache holds; gives the logits after each segment's last token, where wanted.
@@ -279,10 +279,9 @@ impl Network {
                 let wanted = Tensor::new(wanted_rows.as_slice(), &Device::Cpu)?;
                 (attended.index_select(&wanted, 0)?, x.index_select(&wanted, 0)?)
             };
-            let h = (layer.output.forward(&attended)? + residual)?;
+            let h = layer.output.forward_onto(&attended, &residual)?;
             let normed = rms_norm(&h, &layer.feed_norm, self.sizes.epsilon)?;
-            let [gate, up] = project(&normed, [&layer.gate, &layer.up])?;
-            x = (layer.down.forward(&(silu(&gate)? * up)?)? + h)?;
+            x = layer.down.forward_onto(&gated(&normed, &layer.gate, &layer.up, Activation::Silu)?, &h)?;
         }
         let mut logits = Vec::new();
         if !wanted_rows.is_empty() {
@@ -315,14 +314,13 @@ impl Network {
             keys = keys.broadcast_add(key_bias)?;
             values = values.broadcast_add(value_bias)?;
         }
-        let mut queries = queries.reshape((1, rows, heads, head_width))?;
-        let mut keys = keys.reshape((1, rows, kv_heads, head_width))?;
+        let mut queries = queries.reshape((rows, heads, head_width))?;
+        let mut keys = keys.reshape((rows, kv_heads, head_width))?;
         if let Some([query_norm, key_norm]) = &layer.head_norms {
             queries = rms_norm(&queries, query_norm, epsilon)?;
             keys = rms_norm(&keys, key_norm, epsilon)?;
         }
-        let queries = rope_thd(&queries, cos, sin)?.squeeze(0)?;
-        let keys = rope_thd(&keys, cos, sin)?.squeeze(0)?;
+        let (queries, keys) = (rotate(&queries, cos, sin)?, rotate(&keys, cos, sin)?);
         Ok((queries, keys, values.reshape((rows, kv_heads, head_width))?))
     }
 
@@ -330,13 +328,17 @@ impl Network {
     fn attend(
         &self,
         layer: usize,
-        segments: &[Segment<'_>],
+        segments: &mut [Segment<'_>],
         queries: &Tensor,
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<Tensor> {
         let Sizes { heads, head_width, .. } = self.sizes;
         let scale = 1.0 / (head_width as f32).sqrt();
+        let caches = segments.iter_mut().map(|segment| (&mut *segment.cache, segment.tokens.len()));
+        if let Some(attended) = attend_on_host(layer, caches, [queries, keys, values], scale, None)? {
+            return Ok(attended);
+        }
         let mut outputs = Vec::with_capacity(segments.len());
         let mut row = 0;
         for segment in segments.iter().filter(|segment| !segment.tokens.is_empty()) {
@@ -344,20 +346,7 @@ impl Network {
             let (past_keys, past_values) =
                 segment.cache.extend(layer, &keys.narrow(0, row, rows)?, &values.narrow(0, row, rows)?)?;
             let queries = queries.narrow(0, row, rows)?;
-            let attended = if rows == 1 {
-                let [queries, keys, values] = [&queries, &past_keys, &past_values].map(|tensor| tensor.unsqueeze(0));
-                flash_attn::<f32>(
-                    &queries?,
-                    &keys?,
-                    &values?,
-                    scale,
-                    AttnMask::causal_with_offset(segment.cache.len()),
-                    None,
-                    None,
-                )?
-            } else {
-                self.attend_in_block(&queries, &past_keys, &past_values, scale)?
-            };
+            let attended = self.attend_in_block(&queries, &past_keys, &past_values, scale)?;
             outputs.push(attended.reshape((rows, heads * head_width))?);
             row += rows;
         }
@@ -367,8 +356,7 @@ impl Network {
         }
     }
 
-    /// Attention of many rows at once by matrix products, which beats the row-by-row kernel from a few rows on. The queries
-    /// that share a key head are stacked; keys and values are read where they lie. Gives `[rows, heads, head_width]`.
+    /// Attention by candle's matrix products, on devices other than the processor. The queries that share a key head are stacked; keys and values are read where they lie. Gives `[rows, heads, head_width]`.
     fn attend_in_block(&self, queries: &Tensor, keys: &Tensor, values: &Tensor, scale: f32) -> Result<Tensor> {
         let Sizes { heads, kv_heads, head_width, .. } = self.sizes;
         let (rows, length) = (queries.dim(0)?, keys.dim(0)?);

@@ -30,7 +30,7 @@ pub(super) const WAITING_BOUND: usize = 32;
 /// Sequences that run at once; the next wait.
 pub(super) const RUNNING_BOUND: usize = 8;
 /// Prompt tokens read in a step, shared by all that have some to read.
-const PROMPT_SHARE: usize = 64;
+pub(super) const PROMPT_SHARE: usize = 64;
 /// How often to look again at consumers that were slow.
 const SLOW_CONSUMER_POLL: Duration = Duration::from_millis(5);
 
@@ -102,7 +102,7 @@ pub(super) trait Reader {
 
 impl Reader for Network {
     fn cache_shape(&self) -> CacheShape {
-        self.sizes().cache_shape()
+        Network::cache_shape(self)
     }
 
     fn read(&self, segments: &mut [Segment<'_>]) -> candle_core::Result<Vec<Option<Vec<f32>>>> {

@@ -39,7 +39,8 @@ impl CacheStore {
     /// read again for its logits. The beginning may come from another conversation: equal tokens have equal keys and values.
     pub fn take(&mut self, conversation: &str, prompt: &[u32]) -> Result<KvCache> {
         let prompt = prompt.get(..prompt.len().saturating_sub(1)).unwrap_or_default();
-        let mut own = self.held.remove(conversation).map_or_else(|| KvCache::new(self.shape), |held| held.cache);
+        let mut own =
+            self.held.remove(conversation).map_or_else(|| KvCache::new(self.shape.clone()), |held| held.cache);
         let own_length = own.common_prefix(prompt);
         let strangers = self.held.values().map(|held| &held.cache).chain(&self.common);
         let best = strangers.map(|cache| (cache.common_prefix(prompt), cache)).max_by_key(|(length, _)| *length);
@@ -72,8 +73,15 @@ impl CacheStore {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::llm::gguf::kernels::Precision;
 
-    const SHAPE: CacheShape = CacheShape { layers: 1, heads: 1, head_width: 2 };
+    const SHAPE: CacheShape = CacheShape {
+        layers: 1,
+        heads: 1,
+        head_width: 2,
+        device: candle_core::Device::Cpu,
+        precision: Precision::Single,
+    };
 
     fn cache(tokens: &[u32]) -> KvCache {
         let mut cache = KvCache::new(SHAPE);

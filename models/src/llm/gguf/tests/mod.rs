@@ -5,6 +5,7 @@
 mod cache_reuse_changes_nothing;
 mod damaged_files_are_refused;
 mod families_agree_with_candle_transformers;
+mod greedy_text_is_llama_cpps;
 mod scheduling;
 mod smollm2_says_what_it_should;
 
@@ -208,7 +209,7 @@ pub(super) fn read(network: &Network, cache: &mut KvCache, tokens: &[u32], part:
 }
 
 pub(super) fn fresh(network: &Network) -> KvCache {
-    KvCache::new(network.sizes().cache_shape())
+    KvCache::new(network.cache_shape())
 }
 
 pub(super) fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

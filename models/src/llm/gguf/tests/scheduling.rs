@@ -23,7 +23,13 @@ struct Alphabet {
 
 impl Reader for &Alphabet {
     fn cache_shape(&self) -> CacheShape {
-        CacheShape { layers: 1, heads: 1, head_width: 2 }
+        CacheShape {
+            layers: 1,
+            heads: 1,
+            head_width: 2,
+            device: candle_core::Device::Cpu,
+            precision: super::super::kernels::Precision::Single,
+        }
     }
 
     fn read(&self, segments: &mut [Segment<'_>]) -> candle_core::Result<Vec<Option<Vec<f32>>>> {

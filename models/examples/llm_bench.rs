@@ -37,7 +37,7 @@ async fn ask(
     temperature: f64,
 ) -> Result<Measured, EngineError> {
     let started = Instant::now();
-    let sampling = Sampling { temperature, top_p: None, repeat_penalty: 1.1, max_tokens, seed: 1 };
+    let sampling = Sampling { temperature, repeat_penalty: 1.1, max_tokens, seed: 1, ..Sampling::default() };
     let mut generation = model.generate(GenerateRequest { conversation: conversation.into(), messages, sampling })?;
     let mut measured =
         Measured { first: Duration::ZERO, total: Duration::ZERO, usage: TokenUsage::default(), text: String::new() };

@@ -46,7 +46,13 @@ impl Writing {
         // Replies need not repeat; nobody needs to foresee them either.
         let seed =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos().into());
-        Sampling { temperature: self.temperature, top_p: None, repeat_penalty: 1.1, max_tokens: self.max_tokens, seed }
+        Sampling {
+            temperature: self.temperature,
+            repeat_penalty: 1.1,
+            max_tokens: self.max_tokens,
+            seed,
+            ..Sampling::default()
+        }
     }
 }
 

@@ -336,7 +336,7 @@ impl World {
             self.later(at, Input::Wrote { reply: reply.clone(), piece: Ok(Piece::Text(word)) });
             at += self.script.llm_word_ms;
         }
-        let usage = TokenUsage { prompt_tokens: 20, cached_tokens: 5, generated_tokens: count };
+        let usage = TokenUsage { prompt_tokens: 20, cached_tokens: 5, generated_tokens: count, dropped_messages: 0 };
         let done = Piece::Done { reason: self.script.stop_reason, usage };
         self.later(at, Input::Wrote { reply: reply.clone(), piece: Ok(done) });
     }

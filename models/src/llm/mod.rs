@@ -38,16 +38,57 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
 }
 
-/// How tokens are chosen and when to stop.
+/// Stop strings a request may have.
+pub const STOP_STRINGS_BOUND: usize = 16;
+/// Bytes a stop string may have: as much text may be held back while it is not known whether one has begun.
+pub const STOP_STRING_BYTES_BOUND: usize = 256;
+
+/// How tokens are chosen and when to stop. [`Sampling::default`] leaves the model's own distribution as it is.
+///
+/// What is out of range is brought into it; only stop strings beyond their bounds, or empty, are a
+/// [`EngineError::BadRequest`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// 0.0 is greedy.
     pub temperature: f64,
+    /// The smallest set of tokens, best first, that holds this share of the probability.
     pub top_p: Option<f64>,
-    /// 1.0 is none.
+    /// That many of the best tokens; `None` and 0 are all.
+    pub top_k: Option<usize>,
+    /// Tokens at least this share as probable as the best.
+    pub min_p: Option<f64>,
+    /// Divides the scores of tokens among the latest 64, prompt included. 1.0 is none.
     pub repeat_penalty: f32,
+    /// Taken off a token's score for each time that the reply has it, as OpenAI's API defines it. -2.0 to 2.0, 0.0 is none.
+    pub frequency_penalty: f32,
+    /// Taken off a token's score if the reply has it, as OpenAI's API defines it. -2.0 to 2.0, 0.0 is none.
+    pub presence_penalty: f32,
     pub max_tokens: usize,
     pub seed: u64,
+    /// Texts that end the reply where the first of them begins. Neither it nor a part of it is let out. At most
+    /// [`STOP_STRINGS_BOUND`] of [`STOP_STRING_BYTES_BOUND`].
+    pub stop: Vec<String>,
+    /// Whether a model that can think aloud may: its thoughts then come as text, between `<think>` and `</think>`. Without, it is
+    /// told not to where its template can, and what it thinks all the same is kept back.
+    pub thinking: bool,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_p: None,
+            top_k: None,
+            min_p: None,
+            repeat_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            max_tokens: 256,
+            seed: 0,
+            stop: Vec::new(),
+            thinking: false,
+        }
+    }
 }
 
 /// What a generation yields, in order; `Done` is last.
@@ -65,8 +106,10 @@ pub enum Piece {
 pub enum StopReason {
     /// The model ended its message.
     EndOfTurn,
-    /// `max_tokens`.
+    /// `max_tokens`, or the end of the context.
     Length,
+    /// One of [`Sampling::stop`].
+    StopString,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +118,8 @@ pub struct TokenUsage {
     /// Of the prompt, how many were in the cache.
     pub cached_tokens: u32,
     pub generated_tokens: u32,
+    /// How many of the oldest messages were left out because the conversation has outgrown the context. System prompts stay.
+    pub dropped_messages: u32,
 }
 
 /// The language model as calls use it: shared, queued, cancellable.

@@ -155,7 +155,7 @@ impl Conversation {
                     output_tokens: usage.generated_tokens,
                 };
                 match reason {
-                    StopReason::EndOfTurn => live.reply.finish_writing(),
+                    StopReason::EndOfTurn | StopReason::StopString => live.reply.finish_writing(),
                     StopReason::Length => live.reply.stop_writing(),
                 }
             }

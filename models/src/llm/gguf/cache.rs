@@ -23,7 +23,7 @@ pub(super) struct CacheShape {
 }
 
 impl CacheShape {
-    fn bytes_per_token(&self) -> usize {
+    pub fn bytes_per_token(&self) -> usize {
         let per_layer = match self.device.is_cpu() {
             true => Past::bytes_per_position(self.precision, self.heads, self.head_width),
             false => 2 * self.heads * self.head_width * size_of::<f32>(),

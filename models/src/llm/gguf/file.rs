@@ -32,6 +32,7 @@ pub(super) enum Metadata {
     Text(String),
     Texts(Vec<String>),
     Integers(Vec<i64>),
+    Floats(Vec<f32>),
     /// An array of a kind that no supported model uses.
     Ignored,
 }
@@ -113,6 +114,13 @@ impl GgufFile {
         }
     }
 
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.metadata.get(key) {
+            Some(Metadata::Bool(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
     pub fn float(&self, key: &str) -> Result<Option<f64>, Flaw> {
         match self.metadata.get(key) {
             None => Ok(None),
@@ -126,8 +134,7 @@ fn corrupt(path: &Path, flaw: &str) -> EngineError {
     EngineError::Corrupt {
         path: path.into(),
         reason: flaw.into(),
-        hint: "fetch it again with `avatar models pull`, or choose a GGUF of a chat model of the Llama or Qwen family"
-            .into(),
+        hint: "fetch it again with `avatar models pull`, or choose a GGUF of a chat model of a supported family".into(),
     }
 }
 
@@ -157,7 +164,9 @@ impl<R: Read> Head<R> {
             let key = self.string()?;
             let kind = self.u32()?;
             let value = self.value(kind)?;
-            metadata.insert(key, value);
+            if let Some(twice) = metadata.insert(key.clone(), value).map(|_| key) {
+                return Err(format!("it has `{twice}` twice"));
+            }
         }
         let mut claims = Vec::new();
         for _ in 0..tensor_count {
@@ -176,7 +185,15 @@ impl<R: Read> Head<R> {
             });
             info.start =
                 start.ok_or_else(|| format!("it ends before its tensor `{name}` does; the file is cut short"))?;
-            tensors.insert(name, info);
+            if let Some(twice) = tensors.insert(name.clone(), info).map(|_| name) {
+                return Err(format!("it has the tensor `{twice}` twice"));
+            }
+        }
+        let mut places: Vec<(u64, u64, &str)> =
+            tensors.iter().map(|(name, info)| (info.start, info.start + info.bytes as u64, name.as_str())).collect();
+        places.sort_unstable();
+        if let Some(pair) = places.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+            return Err(format!("its tensors `{}` and `{}` overlap", pair[0].2, pair[1].2));
         }
         Ok((metadata, tensors))
     }
@@ -246,6 +263,10 @@ impl<R: Read> Head<R> {
                 .map(|_| self.array().map(|bytes| i32::from_le_bytes(bytes).into()))
                 .collect::<Result<_, _>>()
                 .map(Metadata::Integers),
+            6 => (0..length)
+                .map(|_| self.array().map(f32::from_le_bytes))
+                .collect::<Result<_, _>>()
+                .map(Metadata::Floats),
             _ => {
                 let bytes = length * smallest;
                 let skipped = std::io::copy(&mut self.reader.by_ref().take(bytes), &mut std::io::sink());

@@ -3,13 +3,19 @@
 
 use std::path::Path;
 
+use candle_core::Device;
+
 use super::ENGINE;
+use super::architecture::Sizes;
 use super::cache::KvCache;
 use super::file::GgufFile;
-use super::network::{Network, Segment, Sizes};
-use super::scheduler::PROMPT_SHARE;
+use super::network::{Network, Segment};
+use super::pace::FIRST_SHARE;
 use super::tokens::Tokens;
 use crate::error::EngineError;
+
+/// Tokens of a conversation at most.
+const CONTEXT: usize = 8192;
 
 /// A network and the conversations it has read, by number.
 pub struct BareNetwork {
@@ -19,13 +25,13 @@ pub struct BareNetwork {
 }
 
 impl BareNetwork {
-    /// Reads the model from a GGUF file.
+    /// Reads the model from a GGUF file onto the processor.
     pub fn load(path: &Path) -> Result<Self, EngineError> {
         let file = GgufFile::open(path)?;
         let corrupt = |flaw: String| file.corrupt(&flaw);
         let vocabulary = Tokens::read(&file).map_err(corrupt)?.vocabulary();
         let sizes = Sizes::read(&file, vocabulary).map_err(corrupt)?;
-        let network = Network::load(&file, sizes, &|_| {}).map_err(corrupt)?;
+        let network = Network::load(&file, sizes, CONTEXT, &Device::Cpu, &|_| {}).map_err(corrupt)?;
         Ok(Self { network, caches: Vec::new(), vocabulary })
     }
 
@@ -39,12 +45,12 @@ impl BareNetwork {
         self.cache(conversation).truncate(length);
     }
 
-    /// Reads `tokens` into a conversation, as many at a time as the scheduler does; gives the likeliest next token.
+    /// Reads `tokens` into a conversation, as many at a time as the scheduler does at first; gives the likeliest next token.
     pub fn read(&mut self, conversation: usize, tokens: &[u32]) -> Result<u32, EngineError> {
         let mut best = 0;
         self.cache(conversation);
-        let shares = tokens.chunks(PROMPT_SHARE).count();
-        for (index, tokens) in tokens.chunks(PROMPT_SHARE).enumerate() {
+        let shares = tokens.chunks(FIRST_SHARE).count();
+        for (index, tokens) in tokens.chunks(FIRST_SHARE).enumerate() {
             let Some(cache) = self.caches.get_mut(conversation) else { break };
             let segment = Segment { cache, tokens, wants_logits: index + 1 == shares };
             let logits = self.network.forward(&mut [segment]).map_err(failed)?;

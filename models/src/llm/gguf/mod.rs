@@ -1,20 +1,30 @@
-//! The engine for GGUF files, on candle, on the processor.
+//! The engine for GGUF files, on candle.
 //!
-//! [`GgufModel::load`] reads a model of the Llama or Qwen family with its tokenizer and chat template from one GGUF file, and
-//! starts the one thread that computes (see `scheduler`). The file is untrusted: whatever is wrong with it is an error that says
-//! so. It promises the contract of [`crate::llm`]; it refuses mixtures of experts, partial rotation, and tokenizers other than byte-level BPE.
+//! [`GgufModel::load`] reads a model of one of the families in `architecture` with its tokenizer and chat template from one GGUF
+//! file, and starts the one thread that computes (see `scheduler`). The file is untrusted: whatever is wrong with it is an error
+//! that says so. It promises the contract of [`crate::llm`]; it refuses mixtures of experts, and whatever in a file it would have
+//! to leave out.
 
+mod architecture;
+mod arrangement;
 mod cache;
 mod file;
+mod inbox;
 mod kernels;
 pub mod measure;
 mod network;
+mod outlet;
+mod pace;
+mod python;
+mod rotation;
 mod sampler;
 mod scheduler;
+mod sequence;
 mod steps;
 mod store;
 mod template;
 mod tokens;
+mod vocabulary;
 mod weights;
 mod window;
 
@@ -26,9 +36,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use candle_core::Device;
+
+use self::architecture::Sizes;
 use self::file::GgufFile;
-use self::network::{Network, Sizes};
-use self::scheduler::{Inbox, Job, Scheduler};
+use self::inbox::{Inbox, Job};
+use self::network::Network;
+use self::outlet::Outlet;
+use self::scheduler::Scheduler;
 use self::template::ChatTemplate;
 use self::tokens::Tokens;
 use super::{GenerateRequest, Generation, LanguageModel, Message, Speaker};
@@ -43,15 +58,18 @@ pub struct GgufOptions {
     /// Tokens that prompt and reply may take together; at most what the model was trained for. Costs memory only as
     /// conversations grow.
     pub context: usize,
-    /// Bytes that the key-value caches of conversations which are not being answered may take together.
+    /// Bytes that the key-value caches of all conversations may take together. Idle ones are dropped, oldest first, and requests
+    /// whose cache might not fit beside the running ones wait; a single request is let in whatever it takes.
     pub cache_budget: usize,
     /// The system prompt that most conversations begin with: it is read once, at load.
     pub system_prompt: Option<String>,
+    /// Where weights, caches and activations lie.
+    pub device: Device,
 }
 
 impl Default for GgufOptions {
     fn default() -> Self {
-        Self { context: 4096, cache_budget: 1 << 30, system_prompt: None }
+        Self { context: 4096, cache_budget: 1 << 30, system_prompt: None, device: Device::Cpu }
     }
 }
 
@@ -79,7 +97,7 @@ impl GgufModel {
                 "a context of {context} tokens is too small to talk in; configure at least 64"
             )));
         }
-        let network = Network::load(&file, sizes, progress).map_err(corrupt)?;
+        let network = Network::load(&file, sizes, context, &options.device, progress).map_err(corrupt)?;
         let mut scheduler = Scheduler::new(network, tokens, template, context, options.cache_budget);
         let beginning =
             options.system_prompt.iter().map(|text| Message { speaker: Speaker::System, text: text.clone() });
@@ -111,6 +129,7 @@ impl LanguageModel for GgufModel {
         if request.sampling.max_tokens == 0 {
             return Err(EngineError::BadRequest("a reply of no tokens was asked for; ask for at least one".into()));
         }
+        Outlet::check(&request.sampling)?;
         let (generation, pieces, cancelled) = Generation::new();
         self.inbox.submit(Job { request, pieces, cancelled })?;
         Ok(generation)

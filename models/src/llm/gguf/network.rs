@@ -1,167 +1,43 @@
-//! The network: a Llama-family decoder on candle tensors.
+//! The network: a decoder on candle tensors, of any family that [`super::architecture`] knows.
 //!
 //! Rows of several conversations go through the weights together (a ragged batch): each weight is read once a step, whoever
-//! asks. Only attention runs conversation by conversation, each over its own cache. A family is data ([`Family`]): Llama,
-//! Qwen2 and Qwen3 differ in biases, in norms of queries and keys, and in how rotary pairs lie in the file.
+//! asks. Only attention runs conversation by conversation, each over its own cache. Weights, caches and activations live on
+//! one device.
 
 use candle_core::{D, Device, Result, Tensor};
-use candle_nn::ops::softmax_last_dim;
+use candle_nn::ops::{silu, softmax_last_dim};
 
+use super::architecture::Sizes;
 use super::cache::{CacheShape, KvCache};
 use super::file::{Flaw, GgufFile};
 use super::kernels::{Activation, Precision};
-use super::steps::{attend_on_host, rms_norm, rotate};
+use super::rotation::{DIVISORS, Rotation, Turns};
+use super::steps::{attend_on_host, rms_norm};
 use super::weights::{Matrix, Wanted, Weight, gated, load_all, project};
-
-/// What sets one family of models apart from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Family {
-    name: &'static str,
-    /// Rotary pairs are neighbours in the file (Llama), not halves (Qwen).
-    interleaved: bool,
-    /// Queries, keys and values have biases.
-    biased: bool,
-    /// Queries and keys are normalised head by head.
-    head_norms: bool,
-}
-
-const FAMILIES: [Family; 3] = [
-    Family { name: "llama", interleaved: true, biased: false, head_norms: false },
-    Family { name: "qwen2", interleaved: false, biased: true, head_norms: false },
-    Family { name: "qwen3", interleaved: false, biased: false, head_norms: true },
-];
-
-/// Sizes, from metadata.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sizes {
-    family: Family,
-    layers: usize,
-    width: usize,
-    inner: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_width: usize,
-    epsilon: f32,
-    rotary_base: f64,
-    /// Positions are divided by this (linear scaling).
-    rotary_stretch: f64,
-    pub vocabulary: usize,
-    /// What the model was trained for, in tokens.
-    pub trained_context: usize,
-}
-
-impl Sizes {
-    pub fn read(file: &GgufFile, vocabulary: usize) -> std::result::Result<Self, Flaw> {
-        let name = file.text("general.architecture")?;
-        let family = FAMILIES.into_iter().find(|family| family.name == name).ok_or_else(|| {
-            let known: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-            format!("its architecture is `{name}`; supported are {}", known.join(", "))
-        })?;
-        let required = |key: &str, most: usize| {
-            let key = format!("{name}.{key}");
-            file.count(&key, 1..=most)?.ok_or_else(|| format!("it has no `{key}`"))
-        };
-        let optional = |key: &str, most: usize| file.count(&format!("{name}.{key}"), 1..=most);
-        if file.count(&format!("{name}.expert_count"), 0..=4096)?.unwrap_or(0) > 1 {
-            return Err("it is a mixture of experts, which is not supported".into());
-        }
-        let width = required("embedding_length", 1 << 16)?;
-        let heads = required("attention.head_count", 1024)?;
-        let kv_heads = optional("attention.head_count_kv", heads)?.unwrap_or(heads);
-        let head_width = optional("attention.key_length", 1024)?.unwrap_or(width / heads);
-        let value_width = optional("attention.value_length", 1024)?.unwrap_or(head_width);
-        let rotary = optional("rope.dimension_count", 1024)?.unwrap_or(head_width);
-        if heads % kv_heads != 0 || head_width == 0 || head_width % 2 != 0 {
-            return Err(format!(
-                "{heads} heads, {kv_heads} of them for keys, of width {head_width} do not fit together"
-            ));
-        }
-        if value_width != head_width || rotary != head_width {
-            return Err("its heads are only partly rotated or of unequal width, which is not supported".into());
-        }
-        let scaling = file.text(&format!("{name}.rope.scaling.type")).unwrap_or("none");
-        let rotary_stretch = match scaling {
-            "none" => 1.0,
-            "linear" => file.float(&format!("{name}.rope.scaling.factor"))?.unwrap_or(1.0),
-            other => return Err(format!("its rope scaling is `{other}`, which is not supported")),
-        };
-        let epsilon = file.float(&format!("{name}.attention.layer_norm_rms_epsilon"))?.unwrap_or(1e-5);
-        let rotary_base = file.float(&format!("{name}.rope.freq_base"))?.unwrap_or(10_000.0);
-        if !(0.0..1.0).contains(&epsilon) || rotary_base <= 1.0 || rotary_stretch <= 0.0 {
-            return Err("its norm epsilon or rope numbers make no sense".into());
-        }
-        Ok(Self {
-            family,
-            layers: required("block_count", 512)?,
-            width,
-            inner: required("feed_forward_length", 1 << 18)?,
-            heads,
-            kv_heads,
-            head_width,
-            epsilon: epsilon as f32,
-            rotary_base,
-            rotary_stretch,
-            vocabulary,
-            trained_context: required("context_length", 1 << 24)?,
-        })
-    }
-
-    /// Every weight the network has, in the order in which [`Network::load`] takes them.
-    fn wanted(&self, file: &GgufFile) -> Vec<Wanted> {
-        let matrix = |name: String, rows: usize, columns: usize, interleaved_heads: Option<usize>| Wanted {
-            name,
-            rows,
-            columns: Some(columns),
-            interleaved_heads,
-        };
-        let vector = |name: String, rows: usize| Wanted { name, rows, columns: None, interleaved_heads: None };
-        let (queries, keys) = (self.heads * self.head_width, self.kv_heads * self.head_width);
-        let interleaved = |heads: usize| self.family.interleaved.then_some(heads);
-        let mut wanted = vec![matrix("token_embd.weight".into(), self.vocabulary, self.width, None)];
-        if file.tensors.contains_key("output.weight") {
-            wanted.push(matrix("output.weight".into(), self.vocabulary, self.width, None));
-        }
-        wanted.push(vector("output_norm.weight".into(), self.width));
-        if file.tensors.contains_key("rope_freqs.weight") {
-            wanted.push(vector("rope_freqs.weight".into(), self.head_width / 2));
-        }
-        for layer in 0..self.layers {
-            let name = |part: &str| format!("blk.{layer}.{part}");
-            wanted.push(vector(name("attn_norm.weight"), self.width));
-            wanted.push(matrix(name("attn_q.weight"), queries, self.width, interleaved(self.heads)));
-            wanted.push(matrix(name("attn_k.weight"), keys, self.width, interleaved(self.kv_heads)));
-            wanted.push(matrix(name("attn_v.weight"), keys, self.width, None));
-            if self.family.biased {
-                wanted.push(vector(name("attn_q.bias"), queries));
-                wanted.push(vector(name("attn_k.bias"), keys));
-                wanted.push(vector(name("attn_v.bias"), keys));
-            }
-            if self.family.head_norms {
-                wanted.push(vector(name("attn_q_norm.weight"), self.head_width));
-                wanted.push(vector(name("attn_k_norm.weight"), self.head_width));
-            }
-            wanted.push(matrix(name("attn_output.weight"), self.width, queries, None));
-            wanted.push(vector(name("ffn_norm.weight"), self.width));
-            wanted.push(matrix(name("ffn_gate.weight"), self.inner, self.width, None));
-            wanted.push(matrix(name("ffn_up.weight"), self.inner, self.width, None));
-            wanted.push(matrix(name("ffn_down.weight"), self.width, self.inner, None));
-        }
-        wanted
-    }
-}
 
 struct Layer {
     attention_norm: Tensor,
-    queries: Matrix,
-    keys: Matrix,
-    values: Matrix,
+    attention: Attention,
     biases: Option<[Tensor; 3]>,
     head_norms: Option<[Tensor; 2]>,
     output: Matrix,
+    /// Of what attention and feed-forward give.
+    post_norms: Option<[Tensor; 2]>,
     feed_norm: Tensor,
-    gate: Matrix,
-    up: Matrix,
+    gates: Gates,
     down: Matrix,
+    window: Option<usize>,
+    rotates: bool,
+}
+
+enum Attention {
+    Apart { queries: Matrix, keys: Matrix, values: Matrix },
+    Fused(Matrix),
+}
+
+enum Gates {
+    Apart { gate: Matrix, up: Matrix },
+    Fused(Matrix),
 }
 
 /// Part of one conversation that a step reads.
@@ -174,73 +50,52 @@ pub(super) struct Segment<'a> {
 
 pub(super) struct Network {
     sizes: Sizes,
+    device: Device,
     embedding: Matrix,
     layers: Vec<Layer>,
     norm: Tensor,
     head: Matrix,
-    /// Angle of one position, for each pair of a head.
-    angles: Vec<f64>,
+    rotation: Rotation,
+    /// Of the layers with a window, if they have their own.
+    windowed_rotation: Option<Rotation>,
 }
 
 impl Network {
-    pub fn load(file: &GgufFile, sizes: Sizes, progress: &(dyn Fn(f32) + Sync)) -> std::result::Result<Self, Flaw> {
-        let wanted = sizes.wanted(file);
-        let mut weights = wanted.iter().zip(load_all(file, &wanted, &Device::Cpu, progress)?).peekable();
-        let mut take_matrix = || match weights.next() {
-            Some((_, Weight::Matrix(matrix))) => Ok(matrix),
-            _ => Err("a matrix is missing".to_owned()),
-        };
-        let embedding = take_matrix()?;
-        let head = if file.tensors.contains_key("output.weight") { take_matrix()? } else { embedding.clone() };
-        let mut loaded = Loaded(weights);
+    /// Loads the weights onto `device`, for conversations of up to `context` tokens.
+    pub fn load(
+        file: &GgufFile,
+        sizes: Sizes,
+        context: usize,
+        device: &Device,
+        progress: &(dyn Fn(f32) + Sync),
+    ) -> std::result::Result<Self, Flaw> {
+        let wanted = sizes.wanted(file)?;
+        let mut loaded = Loaded(wanted.iter().zip(load_all(file, &wanted, device, progress)?));
+        let embedding = loaded.matrix()?;
+        let head = if file.tensors.contains_key("output.weight") { loaded.matrix()? } else { embedding.clone() };
         let norm = loaded.vector()?;
-        let half = sizes.head_width / 2;
-        let divisors = match file.tensors.contains_key("rope_freqs.weight") {
-            true => loaded.vector()?.to_vec1::<f32>().map_err(|error| error.to_string())?,
-            false => vec![1.0; half],
-        };
-        let angles = divisors
-            .iter()
-            .enumerate()
-            .map(|(pair, divisor)| {
-                sizes.rotary_base.powf(-(pair as f64) / half as f64) / f64::from(*divisor) / sizes.rotary_stretch
-            })
-            .collect();
-        let mut layers = Vec::with_capacity(sizes.layers);
-        for _ in 0..sizes.layers {
-            let attention_norm = loaded.vector()?;
-            let (queries, keys, values) = (loaded.matrix()?, loaded.matrix()?, loaded.matrix()?);
-            let biases = match sizes.family.biased {
-                true => Some([loaded.vector()?, loaded.vector()?, loaded.vector()?]),
-                false => None,
-            };
-            let head_norms = match sizes.family.head_norms {
-                true => Some([loaded.vector()?, loaded.vector()?]),
-                false => None,
-            };
-            layers.push(Layer {
-                attention_norm,
-                queries,
-                keys,
-                values,
-                biases,
-                head_norms,
-                output: loaded.matrix()?,
-                feed_norm: loaded.vector()?,
-                gate: loaded.matrix()?,
-                up: loaded.matrix()?,
-                down: loaded.matrix()?,
-            });
+        let mut divisors = [None, None, None];
+        for (name, slot) in DIVISORS.iter().zip(&mut divisors) {
+            if file.tensors.contains_key(*name) {
+                *slot = Some(loaded.vector()?.to_vec1::<f32>().map_err(|error| error.to_string())?);
+            }
         }
-        Ok(Self { sizes, embedding, layers, norm, head, angles })
+        let rotary = sizes.rotary();
+        let rotation = Rotation::new(rotary, &divisors, context)?;
+        let windowed_rotation = match rotary.window_base.filter(|_| sizes.rotates_windows_apart()) {
+            Some(base) => Some(Rotation::plain(rotary.pairs, base)?),
+            None => None,
+        };
+        let layers =
+            (0..sizes.layers).map(|index| loaded.layer(&sizes, index)).collect::<std::result::Result<_, _>>()?;
+        Ok(Self { sizes, device: device.clone(), embedding, layers, norm, head, rotation, windowed_rotation })
     }
 
     pub fn cache_shape(&self) -> CacheShape {
-        let Sizes { layers, kv_heads: heads, head_width, .. } = self.sizes;
         // Beside quantised weights, half precision makes no difference.
-        let is_quantised = self.layers.iter().any(|layer| layer.keys.is_quantised());
+        let is_quantised = self.layers.iter().any(|layer| layer.output.is_quantised());
         let precision = if is_quantised { Precision::Half } else { Precision::Single };
-        CacheShape { layers, heads, head_width, device: Device::Cpu, precision }
+        self.sizes.cache_shape(&self.device, precision)
     }
 
     /// Reads every segment's tokens after what its cache holds; gives the logits after each segment's last token, where wanted.
@@ -264,29 +119,40 @@ impl Network {
         if rows == 0 {
             return Ok(segments.iter().map(|_| None).collect());
         }
-        let rotation = self.rotation(&positions)?;
-        let mut x = self.embedding.rows(&Tensor::from_vec(ids, rows, &Device::Cpu)?)?;
+        let turns = self.rotation.turns(&positions, &self.device)?;
+        let windowed_turns = match &self.windowed_rotation {
+            Some(rotation) => Some(rotation.turns(&positions, &self.device)?),
+            None => None,
+        };
+        let mut x = self.embedding.rows(&Tensor::from_vec(ids, rows, &self.device)?)?;
+        if let Some(scale) = self.sizes.embedding_scale() {
+            x = (x * scale)?;
+        }
         for (index, layer) in self.layers.iter().enumerate() {
             let is_last = index + 1 == self.layers.len();
-            let (queries, keys, values) = self.attention_inputs(layer, &x, &rotation)?;
-            let attended = self.attend(index, segments, &queries, &keys, &values)?;
+            let turns = windowed_turns.as_ref().filter(|_| layer.window.is_some()).unwrap_or(&turns);
+            let (queries, keys, values) = self.attention_inputs(layer, &x, turns)?;
+            let attended = self.attend(index, layer.window, segments, &queries, &keys, &values)?;
             let (attended, residual) = if !is_last || wanted_rows.len() == rows {
                 (attended, x)
             } else if wanted_rows.is_empty() {
                 break;
             } else {
                 // What follows in the last layer matters only where a token will be chosen.
-                let wanted = Tensor::new(wanted_rows.as_slice(), &Device::Cpu)?;
+                let wanted = Tensor::new(wanted_rows.as_slice(), &self.device)?;
                 (attended.index_select(&wanted, 0)?, x.index_select(&wanted, 0)?)
             };
-            let h = layer.output.forward_onto(&attended, &residual)?;
-            let normed = rms_norm(&h, &layer.feed_norm, self.sizes.epsilon)?;
-            x = layer.down.forward_onto(&gated(&normed, &layer.gate, &layer.up, Activation::Silu)?, &h)?;
+            x = self.rest_of_layer(layer, &attended, residual)?;
         }
         let mut logits = Vec::new();
         if !wanted_rows.is_empty() {
             let normed = rms_norm(&x, &self.norm, self.sizes.epsilon)?;
-            logits = self.head.forward(&normed)?.to_vec2::<f32>()?;
+            let scores = self.head.forward(&normed)?;
+            let scores = match self.sizes.logit_cap {
+                Some(cap) => ((scores / cap)?.tanh()? * cap)?,
+                None => scores,
+            };
+            logits = scores.to_vec2::<f32>()?;
         }
         let mut logits = logits.into_iter();
         Ok(segments
@@ -298,17 +164,43 @@ impl Network {
             .collect())
     }
 
+    /// What follows attention: its output, then the feed-forward, each added to what came in.
+    fn rest_of_layer(&self, layer: &Layer, attended: &Tensor, residual: Tensor) -> Result<Tensor> {
+        let epsilon = self.sizes.epsilon;
+        let [attention_norm, feed_norm] =
+            layer.post_norms.as_ref().map_or([None; 2], |norms| norms.each_ref().map(Some));
+        let h = self.added(&layer.output, attended, attention_norm, &residual)?;
+        let normed = rms_norm(&h, &layer.feed_norm, epsilon)?;
+        let activation = if self.sizes.family.gelu { Activation::GeluTanh } else { Activation::Silu };
+        let fed = match &layer.gates {
+            Gates::Apart { gate, up } => gated(&normed, gate, up, activation)?,
+            Gates::Fused(both) => {
+                let [gate, up] = columns(&both.forward(&normed)?, [self.sizes.inner; 2])?;
+                (if self.sizes.family.gelu { gate.gelu()? } else { silu(&gate)? } * up)?
+            }
+        };
+        self.added(&layer.down, &fed, feed_norm, &h)
+    }
+
+    /// The product, normed where the family does that, added to `residual`.
+    fn added(&self, matrix: &Matrix, x: &Tensor, norm: Option<&Tensor>, residual: &Tensor) -> Result<Tensor> {
+        match norm {
+            Some(norm) => rms_norm(&matrix.forward(x)?, norm, self.sizes.epsilon)? + residual,
+            None => matrix.forward_onto(x, residual),
+        }
+    }
+
     /// Queries, keys and values of every row, rotated to their positions: `[rows, heads, head_width]`.
-    fn attention_inputs(
-        &self,
-        layer: &Layer,
-        x: &Tensor,
-        (cos, sin): &(Tensor, Tensor),
-    ) -> Result<(Tensor, Tensor, Tensor)> {
+    fn attention_inputs(&self, layer: &Layer, x: &Tensor, turns: &Turns) -> Result<(Tensor, Tensor, Tensor)> {
         let Sizes { heads, kv_heads, head_width, epsilon, .. } = self.sizes;
         let rows = x.dim(0)?;
         let normed = rms_norm(x, &layer.attention_norm, epsilon)?;
-        let [mut queries, mut keys, mut values] = project(&normed, [&layer.queries, &layer.keys, &layer.values])?;
+        let [mut queries, mut keys, mut values] = match &layer.attention {
+            Attention::Apart { queries, keys, values } => project(&normed, [queries, keys, values])?,
+            Attention::Fused(all) => {
+                columns(&all.forward(&normed)?, [heads, kv_heads, kv_heads].map(|n| n * head_width))?
+            }
+        };
         if let Some([query_bias, key_bias, value_bias]) = &layer.biases {
             queries = queries.broadcast_add(query_bias)?;
             keys = keys.broadcast_add(key_bias)?;
@@ -320,7 +212,9 @@ impl Network {
             queries = rms_norm(&queries, query_norm, epsilon)?;
             keys = rms_norm(&keys, key_norm, epsilon)?;
         }
-        let (queries, keys) = (rotate(&queries, cos, sin)?, rotate(&keys, cos, sin)?);
+        if layer.rotates {
+            (queries, keys) = (turns.apply(&queries)?, turns.apply(&keys)?);
+        }
         Ok((queries, keys, values.reshape((rows, kv_heads, head_width))?))
     }
 
@@ -328,15 +222,15 @@ impl Network {
     fn attend(
         &self,
         layer: usize,
+        window: Option<usize>,
         segments: &mut [Segment<'_>],
         queries: &Tensor,
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<Tensor> {
-        let Sizes { heads, head_width, .. } = self.sizes;
-        let scale = 1.0 / (head_width as f32).sqrt();
+        let Sizes { heads, head_width, attention_scale: scale, .. } = self.sizes;
         let caches = segments.iter_mut().map(|segment| (&mut *segment.cache, segment.tokens.len()));
-        if let Some(attended) = attend_on_host(layer, caches, [queries, keys, values], scale, None)? {
+        if let Some(attended) = attend_on_host(layer, caches, [queries, keys, values], scale, window)? {
             return Ok(attended);
         }
         let mut outputs = Vec::with_capacity(segments.len());
@@ -345,8 +239,11 @@ impl Network {
             let rows = segment.tokens.len();
             let (past_keys, past_values) =
                 segment.cache.extend(layer, &keys.narrow(0, row, rows)?, &values.narrow(0, row, rows)?)?;
+            // What the first of these rows can see no more, none of them sees.
+            let unseen = window.map_or(0, |window| (segment.cache.len() + 1).saturating_sub(window));
+            let (past_keys, past_values) = (later(past_keys, unseen)?, later(past_values, unseen)?);
             let queries = queries.narrow(0, row, rows)?;
-            let attended = self.attend_in_block(&queries, &past_keys, &past_values, scale)?;
+            let attended = self.attend_in_block(&queries, &past_keys, &past_values, scale, window)?;
             outputs.push(attended.reshape((rows, heads * head_width))?);
             row += rows;
         }
@@ -356,37 +253,58 @@ impl Network {
         }
     }
 
-    /// Attention by candle's matrix products, on devices other than the processor. The queries that share a key head are stacked; keys and values are read where they lie. Gives `[rows, heads, head_width]`.
-    fn attend_in_block(&self, queries: &Tensor, keys: &Tensor, values: &Tensor, scale: f32) -> Result<Tensor> {
+    /// Attention by candle's matrix products, on devices other than the processor. The queries that share a key head are
+    /// stacked; keys and values are read where they lie. Gives `[rows, heads, head_width]`.
+    fn attend_in_block(
+        &self,
+        queries: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        scale: f32,
+        window: Option<usize>,
+    ) -> Result<Tensor> {
         let Sizes { heads, kv_heads, head_width, .. } = self.sizes;
         let (rows, length) = (queries.dim(0)?, keys.dim(0)?);
         let sharing = heads / kv_heads;
         let queries = (queries * f64::from(scale))?.transpose(0, 1)?.reshape((kv_heads, sharing * rows, head_width))?;
-        let scores = queries.matmul(&keys.permute((1, 2, 0))?)?.reshape((kv_heads, sharing, rows, length))?;
-        let scores = scores.broadcast_add(&causal_mask(rows, length)?)?;
+        let scores =
+            queries.matmul(&keys.permute((1, 2, 0))?.contiguous()?)?.reshape((kv_heads, sharing, rows, length))?;
+        let scores = scores.broadcast_add(&causal_mask(rows, length, window, &self.device)?)?;
         let weights = softmax_last_dim(&scores)?.reshape((kv_heads, sharing * rows, length))?;
-        let attended = weights.matmul(&values.transpose(0, 1)?)?;
+        let attended = weights.matmul(&values.transpose(0, 1)?.contiguous()?)?;
         attended.reshape((heads, rows, head_width))?.transpose(0, 1)?.contiguous()
-    }
-
-    /// Cosines and sines for rows at `positions`, `[rows, head_width / 2]`.
-    fn rotation(&self, positions: &[usize]) -> Result<(Tensor, Tensor)> {
-        let shape = (positions.len(), self.angles.len());
-        let angles =
-            || positions.iter().flat_map(|&position| self.angles.iter().map(move |angle| position as f64 * angle));
-        let cos = angles().map(|angle| angle.cos() as f32).collect();
-        let sin = angles().map(|angle| angle.sin() as f32).collect();
-        Ok((Tensor::from_vec(cos, shape, &Device::Cpu)?, Tensor::from_vec(sin, shape, &Device::Cpu)?))
     }
 }
 
-/// The last `rows` of `length` positions, each blind to those after it: `[rows, length]` to be added to scores.
-fn causal_mask(rows: usize, length: usize) -> Result<Tensor> {
+/// The entries of `past` from position `unseen` on.
+fn later(past: Tensor, unseen: usize) -> Result<Tensor> {
+    if unseen == 0 { Ok(past) } else { past.narrow(0, unseen, past.dim(0)? - unseen) }
+}
+
+/// Cuts `[rows, sum of widths]` into columns.
+fn columns<const N: usize>(all: &Tensor, widths: [usize; N]) -> Result<[Tensor; N]> {
+    let mut start = 0;
+    let parts = widths.iter().map(|&width| {
+        let part = all.narrow(D::Minus1, start, width)?.contiguous();
+        start += width;
+        part
+    });
+    let parts: Vec<Tensor> = parts.collect::<Result<_>>()?;
+    parts.try_into().map_err(|_| candle_core::Error::Msg("a product lost a part".into()))
+}
+
+/// The last `rows` of `length` positions, each blind to those after it and to those out of its window: `[rows, length]` to be
+/// added to scores.
+fn causal_mask(rows: usize, length: usize, window: Option<usize>, device: &Device) -> Result<Tensor> {
     let past = length - rows;
-    let mask = (0..rows)
-        .flat_map(|row| (0..length).map(move |position| if position > past + row { f32::NEG_INFINITY } else { 0.0 }))
+    let mask: Vec<f32> = (0..rows)
+        .flat_map(|row| {
+            let last = past + row;
+            let first = window.map_or(0, |window| (last + 1).saturating_sub(window));
+            (0..length).map(move |position| if (first..=last).contains(&position) { 0.0 } else { f32::NEG_INFINITY })
+        })
         .collect();
-    Tensor::from_vec(mask, (rows, length), &Device::Cpu)
+    Tensor::from_vec(mask, (rows, length), device)
 }
 
 /// The loaded weights, taken in the order in which they were asked for.
@@ -405,5 +323,39 @@ impl<'a, I: Iterator<Item = (&'a Wanted, Weight)>> Loaded<I> {
             Some((_, Weight::Matrix(matrix))) => Ok(matrix),
             _ => Err("a matrix is missing".into()),
         }
+    }
+
+    fn layer(&mut self, sizes: &Sizes, index: usize) -> std::result::Result<Layer, Flaw> {
+        let family = sizes.family;
+        let attention_norm = self.vector()?;
+        let attention = match family.fused {
+            true => Attention::Fused(self.matrix()?),
+            false => Attention::Apart { queries: self.matrix()?, keys: self.matrix()?, values: self.matrix()? },
+        };
+        let biases = match family.biased {
+            true => Some([self.vector()?, self.vector()?, self.vector()?]),
+            false => None,
+        };
+        let head_norms = if family.head_norms { Some([self.vector()?, self.vector()?]) } else { None };
+        let output = self.matrix()?;
+        let post_norms = if family.post_norms { Some([self.vector()?, self.vector()?]) } else { None };
+        let feed_norm = self.vector()?;
+        let gates = match family.fused {
+            true => Gates::Fused(self.matrix()?),
+            false => Gates::Apart { gate: self.matrix()?, up: self.matrix()? },
+        };
+        Ok(Layer {
+            attention_norm,
+            attention,
+            biases,
+            head_norms,
+            output,
+            post_norms,
+            feed_norm,
+            gates,
+            down: self.matrix()?,
+            window: sizes.window(index),
+            rotates: sizes.rotates(index),
+        })
     }
 }

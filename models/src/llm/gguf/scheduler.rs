@@ -2,102 +2,42 @@
 //!
 //! A step reads, for every running sequence at once, either its newest token or a share of its unread prompt, so a long prompt
 //! delays nobody for longer than a step. Between steps, sequences whose caller has gone are dropped, finished ones make room, and
-//! waiting ones start. A sequence whose consumer is slow stands still; the others go on. A panic or an error inside the network
+//! waiting ones start, in order, as far as their caches fit into the budget. A sequence whose consumer is slow stands still; the others go on. A panic or an error inside the network
 //! ends only the sequence that caused it.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::TrySendError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::ENGINE;
 use super::cache::{CacheShape, KvCache};
+use super::inbox::{Inbox, Job};
 use super::network::{Network, Segment};
+use super::outlet::Outlet;
+use super::pace::{FIRST_SHARE, Pace};
 use super::sampler::Sampler;
+use super::sequence::{Sequence, not_a_number};
 use super::store::CacheStore;
 use super::template::ChatTemplate;
-use super::tokens::{Spelling, Tokens};
+use super::tokens::Tokens;
 use super::window::{Unfit, fit};
-use crate::cancel::Cancelled;
 use crate::error::EngineError;
-use crate::llm::{GenerateRequest, Message, Piece, StopReason, TokenUsage};
+use crate::llm::{GenerateRequest, Message, Speaker, TokenUsage};
 
-/// Requests that may wait to be started. When full, new ones are refused.
-pub(super) const WAITING_BOUND: usize = 32;
 /// Sequences that run at once; the next wait.
 pub(super) const RUNNING_BOUND: usize = 8;
-/// Prompt tokens read in a step, shared by all that have some to read.
-pub(super) const PROMPT_SHARE: usize = 64;
 /// How often to look again at consumers that were slow.
 const SLOW_CONSUMER_POLL: Duration = Duration::from_millis(5);
 
-/// A request on its way to the thread.
-pub(super) struct Job {
-    pub request: GenerateRequest,
-    pub pieces: Sender<Result<Piece, EngineError>>,
-    pub cancelled: Cancelled,
-}
-
-/// What calls leave for the thread.
-#[derive(Default)]
-pub(super) struct Inbox {
-    post: Mutex<Post>,
-    news: Condvar,
-}
-
-#[derive(Default)]
-struct Post {
-    /// At most [`WAITING_BOUND`].
-    jobs: VecDeque<Job>,
-    /// Emptied at every step.
-    forgotten: Vec<String>,
-    closed: bool,
-}
-
-impl Inbox {
-    pub fn submit(&self, job: Job) -> Result<(), EngineError> {
-        let mut post = self.lock();
-        if post.closed {
-            return Err(EngineError::Stopped { engine: ENGINE });
-        }
-        post.jobs.retain(|waiting| !waiting.cancelled.is_set());
-        if post.jobs.len() >= WAITING_BOUND {
-            return Err(EngineError::Overloaded { engine: ENGINE, waiting: post.jobs.len() });
-        }
-        post.jobs.push_back(job);
-        self.news.notify_one();
-        Ok(())
-    }
-
-    pub fn forget(&self, conversation: &str) {
-        let mut post = self.lock();
-        if !post.closed && !post.forgotten.iter().any(|name| name == conversation) {
-            post.forgotten.push(conversation.into());
-            self.news.notify_one();
-        }
-    }
-
-    /// The thread ends at its next step; what waits is dropped.
-    pub fn close(&self) {
-        let mut post = self.lock();
-        post.closed = true;
-        post.jobs.clear();
-        self.news.notify_one();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Post> {
-        self.post.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the scheduler needs of a network; [`Network`], or a test's.
+/// What the scheduler needs of a network and of the time it takes; [`Network`], or a test's.
 pub(super) trait Reader {
     fn cache_shape(&self) -> CacheShape;
     /// See [`Network::forward`].
     fn read(&self, segments: &mut [Segment<'_>]) -> candle_core::Result<Vec<Option<Vec<f32>>>>;
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 impl Reader for Network {
@@ -110,81 +50,52 @@ impl Reader for Network {
     }
 }
 
-/// A reply in the making.
-struct Sequence {
-    conversation: String,
-    /// `None` once it has gone back to the store.
-    cache: Option<KvCache>,
-    /// Prompt and what was generated; the cache holds a beginning of it.
-    tokens: Vec<u32>,
-    usage: TokenUsage,
-    /// Tokens that may be generated.
-    limit: usize,
-    sampler: Sampler,
-    spelling: Spelling,
-    pieces: Sender<Result<Piece, EngineError>>,
-    /// What the consumer had no room for: at most a text and the end.
-    unsent: VecDeque<Result<Piece, EngineError>>,
-    cancelled: Cancelled,
-    /// Its conversation was forgotten meanwhile.
-    forgotten: bool,
-}
-
-impl Sequence {
-    fn is_running(&self) -> bool {
-        self.cache.is_some() && self.unsent.is_empty()
-    }
-
-    fn unread(&self) -> usize {
-        self.cache.as_ref().map_or(0, |cache| self.tokens.len() - cache.len().min(self.tokens.len()))
-    }
-
-    /// Sends what the consumer has room for. `false`: the consumer has gone.
-    fn flush(&mut self) -> bool {
-        while let Some(piece) = self.unsent.pop_front() {
-            match self.pieces.try_send(piece) {
-                Ok(()) => {}
-                Err(TrySendError::Full(piece)) => {
-                    self.unsent.push_front(piece);
-                    break;
-                }
-                Err(TrySendError::Closed(_)) => return false,
-            }
-        }
-        true
-    }
-}
-
 pub(super) struct Scheduler<R> {
     reader: R,
     tokens: Tokens,
     template: ChatTemplate,
     /// Tokens that prompt and reply may take together.
     context: usize,
+    /// Bytes that all caches may take together. One conversation is always let in.
+    cache_budget: usize,
     store: CacheStore,
     running: Vec<Sequence>,
+    /// Ready to run, but their caches might outgrow the budget beside the others'. At most [`RUNNING_BOUND`]: nothing is
+    /// started while somebody is held up.
+    held_up: VecDeque<Sequence>,
+    pace: Pace,
 }
 
 impl<R: Reader> Scheduler<R> {
     pub fn new(reader: R, tokens: Tokens, template: ChatTemplate, context: usize, cache_budget: usize) -> Self {
         let store = CacheStore::new(reader.cache_shape(), cache_budget);
-        Self { reader, tokens, template, context, store, running: Vec::new() }
+        let (running, held_up, pace) = (Vec::new(), VecDeque::new(), Pace::default());
+        Self { reader, tokens, template, context, cache_budget, store, running, held_up, pace }
     }
 
     /// Runs every kernel once, so that the first caller does not pay for it, and keeps what conversations that begin with
     /// `beginning` have in common.
     pub fn warm_up(&mut self, beginning: &[Message]) -> Result<(), EngineError> {
-        let question = Message { speaker: crate::llm::Speaker::User, text: "a".into() };
+        let question = Message { speaker: Speaker::User, text: "a".into() };
         let shown: Vec<&Message> = beginning.iter().chain([&question]).collect();
-        let prompt = self.encode(&shown).map_err(failed)?;
+        let mut prompt = self.encode(&shown, false).map_err(failed)?;
+        prompt.truncate(self.context);
         let mut cache = KvCache::new(self.reader.cache_shape());
-        for part in prompt.chunks(PROMPT_SHARE).chain(prompt.last_chunk::<1>().map(<[u32; 1]>::as_slice)) {
+        for part in prompt.chunks(FIRST_SHARE).chain(prompt.last_chunk::<1>().map(<[u32; 1]>::as_slice)) {
             let segment = Segment { cache: &mut cache, tokens: part, wants_logits: true };
-            guarded(|| self.reader.read(&mut [segment]).map_err(|error| failed(error.to_string())))?;
+            let read = guarded(|| self.reader.read(&mut [segment]).map_err(|error| failed(error.to_string())))?;
+            if read.iter().flatten().flatten().any(|logit| !logit.is_finite()) {
+                return Err(not_a_number());
+            }
         }
         cache.truncate(prompt.len());
         self.store.set_common(cache);
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        self.held_up.is_empty() && !self.running.iter().any(Sequence::is_running)
     }
 
     /// Serves until the inbox is closed.
@@ -215,36 +126,60 @@ impl<R: Reader> Scheduler<R> {
                 }
                 for conversation in post.forgotten.drain(..) {
                     self.store.forget(&conversation);
-                    for sequence in self.running.iter_mut().filter(|sequence| sequence.conversation == conversation) {
-                        sequence.forgotten = true;
-                    }
+                    let all = self.running.iter_mut().chain(&mut self.held_up);
+                    all.filter(|sequence| sequence.conversation == conversation).for_each(|one| one.forgotten = true);
                 }
-                while self.running.len() + started.len() < RUNNING_BOUND {
+                while self.held_up.is_empty() && self.running.len() + started.len() < RUNNING_BOUND {
                     let next = post.jobs.iter().position(|job| self.is_free(&job.request.conversation, &started));
                     let Some(job) = next.and_then(|index| post.jobs.remove(index)) else { break };
                     started.push(job);
                 }
-                if !started.is_empty() || self.running.iter().any(Sequence::is_running) {
+                if !started.is_empty() || self.has_room() || self.running.iter().any(Sequence::is_running) {
                     break;
                 }
-                if self.running.is_empty() {
-                    post = inbox.news.wait(post).unwrap_or_else(PoisonError::into_inner);
-                } else {
-                    let waited = inbox.news.wait_timeout(post, SLOW_CONSUMER_POLL);
-                    post = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
+                post = inbox.wait(post, (!self.running.is_empty()).then_some(SLOW_CONSUMER_POLL));
             }
         }
         for job in started {
             self.start(job);
         }
+        self.admit();
         true
+    }
+
+    /// Whether the first of those held up may run: its cache fits beside the others', whatever becomes of them, or it is alone.
+    fn has_room(&self) -> bool {
+        let per_token = self.reader.cache_shape().bytes_per_token();
+        let busy = self.running.iter().filter(|sequence| sequence.cache.is_some());
+        let taken: usize = busy.map(|sequence| per_token * sequence.most_tokens()).sum();
+        let wanted = self.held_up.front().map(|sequence| per_token * sequence.most_tokens());
+        wanted.is_some_and(|wanted| taken == 0 || taken + wanted <= self.cache_budget)
+    }
+
+    /// Lets those in for whom there is room.
+    fn admit(&mut self) {
+        while self.has_room() {
+            let Some(mut sequence) = self.held_up.pop_front() else { break };
+            let taken = guarded(|| {
+                let taken = self.store.take(&sequence.conversation, &sequence.tokens);
+                taken.map_err(|error| failed(error.to_string()))
+            });
+            match taken {
+                Ok(cache) => {
+                    sequence.usage.cached_tokens = cache.len() as u32;
+                    sequence.cache = Some(cache);
+                    self.running.push(sequence);
+                }
+                // The channel is empty: there is room; and if nobody listens, nobody minds.
+                Err(error) => drop(sequence.pieces.try_send(Err(error))),
+            }
+        }
     }
 
     /// Requests of one conversation follow one another.
     fn is_free(&self, conversation: &str, started: &[Job]) -> bool {
-        let is_answering =
-            self.running.iter().any(|sequence| sequence.cache.is_some() && sequence.conversation == conversation);
+        let answering = self.running.iter().filter(|sequence| sequence.cache.is_some());
+        let is_answering = answering.chain(&self.held_up).any(|sequence| sequence.conversation == conversation);
         !is_answering && started.iter().all(|job| job.request.conversation != conversation)
     }
 
@@ -256,40 +191,43 @@ impl<R: Reader> Scheduler<R> {
             if is_heard && (sequence.cache.is_some() || !sequence.unsent.is_empty()) {
                 continue;
             }
-            let mut gone = self.running.remove(index);
-            self.give_back(&mut gone);
+            let gone = self.running.remove(index);
+            self.give_back(gone);
+        }
+        self.held_up.retain(|sequence| !sequence.cancelled.is_set());
+    }
+
+    fn give_back(&mut self, sequence: Sequence) {
+        if let Some(cache) = sequence.cache.filter(|_| !sequence.forgotten) {
+            self.store.put(sequence.conversation, cache);
         }
     }
 
-    fn give_back(&mut self, sequence: &mut Sequence) {
-        if let Some(cache) = sequence.cache.take().filter(|_| !sequence.forgotten) {
-            self.store.put(sequence.conversation.clone(), cache);
-        }
-    }
-
-    fn encode(&self, shown: &[&Message]) -> Result<Vec<u32>, String> {
+    fn encode(&self, shown: &[&Message], thinking: bool) -> Result<Vec<u32>, String> {
         let defused: Vec<Message> = shown
             .iter()
             .map(|message| Message { speaker: message.speaker, text: self.tokens.defused(&message.text) })
             .collect();
-        self.tokens.encode(&self.template.render(&defused)?)
+        self.tokens.encode(&self.template.render(&defused, thinking)?)
     }
 
     fn start(&mut self, job: Job) {
         let Job { request, pieces, cancelled } = job;
         match guarded(|| self.prepare(&request)) {
-            Ok((tokens, cache, limit)) => self.running.push(Sequence {
+            Ok(Prepared { prompt, limit, dropped }) => self.held_up.push_back(Sequence {
                 conversation: request.conversation,
                 usage: TokenUsage {
-                    prompt_tokens: tokens.len() as u32,
-                    cached_tokens: cache.len() as u32,
+                    prompt_tokens: prompt.len() as u32,
+                    cached_tokens: 0,
                     generated_tokens: 0,
+                    dropped_messages: dropped as u32,
                 },
-                cache: Some(cache),
-                tokens,
+                cache: None,
+                tokens: prompt,
                 limit,
                 sampler: Sampler::new(&request.sampling),
-                spelling: Spelling::default(),
+                spelling: self.tokens.spelling(),
+                outlet: Outlet::new(&request.sampling),
                 pieces,
                 unsent: VecDeque::new(),
                 cancelled,
@@ -300,47 +238,49 @@ impl<R: Reader> Scheduler<R> {
         }
     }
 
-    /// The prompt, the cache that holds its beginning, and how many tokens may be generated.
-    fn prepare(&mut self, request: &GenerateRequest) -> Result<(Vec<u32>, KvCache, usize), EngineError> {
-        let wanted = request.sampling.max_tokens;
+    fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, EngineError> {
+        let (wanted, thinking) = (request.sampling.max_tokens, request.sampling.thinking);
         let room = self.context - wanted.min(self.context / 4);
-        let shown = fit(&request.messages, room, |shown| self.encode(shown)).map_err(|unfit| match unfit {
-            Unfit::TooLong(length) => EngineError::BadRequest(format!(
-                "the message is too long: {} tokens where the model has room for {room}; shorten it",
-                length.map_or_else(|| "far more".into(), |length| length.to_string())
-            )),
-            Unfit::Flaw(flaw) => EngineError::BadRequest(flaw),
-        })?;
+        let shown =
+            fit(&request.messages, room, |shown| self.encode(shown, thinking)).map_err(|unfit| match unfit {
+                Unfit::TooLong(length) => EngineError::BadRequest(format!(
+                    "the message is too long: {} tokens where the model has room for {room}; shorten it",
+                    length.map_or_else(|| "far more".into(), |length| length.to_string())
+                )),
+                Unfit::Flaw(flaw) => EngineError::BadRequest(flaw),
+            })?;
         if shown.prompt.is_empty() {
             return Err(EngineError::BadRequest("the chat template made an empty prompt of the conversation".into()));
         }
         if shown.dropped > 0 {
-            tracing::debug!(
+            tracing::info!(
                 dropped = shown.dropped,
-                "the conversation has outgrown the context; its oldest turns are left out"
+                of = request.messages.len(),
+                "the conversation has outgrown the context; its oldest messages are left out"
             );
         }
-        let cache = self.store.take(&request.conversation, &shown.prompt).map_err(|error| failed(error.to_string()))?;
         let limit = wanted.min(self.context - shown.prompt.len()).max(1);
-        Ok((shown.prompt, cache, limit))
+        Ok(Prepared { prompt: shown.prompt, limit, dropped: shown.dropped })
     }
 
     /// One pass through the network for all that run, and what follows from it.
     pub fn step(&mut self) {
         let unread: Vec<usize> =
             self.running.iter().map(|sequence| if sequence.is_running() { sequence.unread() } else { 0 }).collect();
-        let shares = shares(&unread, PROMPT_SHARE);
+        let others_wait = unread.iter().filter(|&&unread| unread > 0).count() > 1;
+        let shares = shares(&unread, self.pace.share(others_wait));
+        let started = self.reader.now();
         let read = self.read_all(&shares);
+        self.pace.learn(shares.iter().sum(), self.reader.now().saturating_duration_since(started));
         for (sequence, outcome) in self.running.iter_mut().zip(read) {
             let step = match outcome {
-                Ok(Some(logits)) => guarded(|| Ok(advance(sequence, logits, &self.tokens))),
+                Ok(Some(logits)) => guarded(|| sequence.advance(logits, &self.tokens)),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
             match step {
-                Ok(None) => {}
-                Ok(Some(end)) => {
-                    sequence.unsent.push_back(Ok(end));
+                Ok(false) => {}
+                Ok(true) => {
                     if let Some(cache) = sequence.cache.take().filter(|_| !sequence.forgotten) {
                         self.store.put(sequence.conversation.clone(), cache);
                     }
@@ -354,6 +294,8 @@ impl<R: Reader> Scheduler<R> {
             // If the consumer has gone, the next step finds out.
             sequence.flush();
         }
+        let busy = self.running.iter().filter_map(|sequence| sequence.cache.as_ref());
+        self.store.make_room(busy.map(KvCache::bytes).sum());
     }
 
     /// Reads each sequence's share. If reading all together fails, each is read alone, so that only the culprit fails.
@@ -394,26 +336,13 @@ impl<R: Reader> Scheduler<R> {
     }
 }
 
-/// Chooses the sequence's next token and queues its text; gives the end, if this was it.
-fn advance(sequence: &mut Sequence, mut logits: Vec<f32>, tokens: &Tokens) -> Option<Piece> {
-    let chosen = sequence.sampler.choose(&mut logits, &sequence.tokens, |token| tokens.is_control(token));
-    // Without a number among the logits there is nothing to say.
-    let token = chosen.filter(|&token| !tokens.ends_turn(token));
-    let mut reason = StopReason::EndOfTurn;
-    let is_over = match token {
-        None => true,
-        Some(token) => {
-            sequence.tokens.push(token);
-            sequence.usage.generated_tokens += 1;
-            let text = sequence.spelling.push(tokens, token);
-            if !text.is_empty() {
-                sequence.unsent.push_back(Ok(Piece::Text(text)));
-            }
-            reason = StopReason::Length;
-            sequence.usage.generated_tokens as usize >= sequence.limit
-        }
-    };
-    is_over.then_some(Piece::Done { reason, usage: sequence.usage })
+/// What a request needs to run.
+struct Prepared {
+    prompt: Vec<u32>,
+    /// Tokens that may be generated.
+    limit: usize,
+    /// Messages that were left out.
+    dropped: usize,
 }
 
 /// How many tokens each sequence reads in a step: those with one unread token read it, the others share `budget` evenly.

@@ -1,5 +1,5 @@
 //! The caches of conversations that nobody is answering just now: found by name, reused by their common beginning, dropped
-//! oldest first when they take too much memory.
+//! oldest first when all caches together would take more than the budget. What was dropped is read again when it is wanted.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,10 @@ const WORTH_COPYING: usize = 8;
 
 pub(super) struct CacheStore {
     shape: CacheShape,
-    /// Bytes that idle caches may take.
+    /// Bytes that all caches may take, those in use included.
     budget: usize,
+    /// Bytes that caches in use take.
+    busy: usize,
     held: HashMap<String, Held>,
     /// What every conversation is likely to begin with; never dropped.
     common: Option<KvCache>,
@@ -27,7 +29,7 @@ struct Held {
 
 impl CacheStore {
     pub fn new(shape: CacheShape, budget: usize) -> Self {
-        Self { shape, budget, held: HashMap::new(), common: None, clock: 0 }
+        Self { shape, budget, busy: 0, held: HashMap::new(), common: None, clock: 0 }
     }
 
     /// Keeps a cache that new conversations begin from.
@@ -56,11 +58,23 @@ impl CacheStore {
     pub fn put(&mut self, conversation: String, cache: KvCache) {
         self.clock += 1;
         self.held.insert(conversation, Held { cache, used: self.clock });
-        while self.held.values().map(|held| held.cache.bytes()).sum::<usize>() > self.budget {
+        self.drop_oldest();
+    }
+
+    /// Caches in use take `busy` bytes now: idle ones give way.
+    pub fn make_room(&mut self, busy: usize) {
+        self.busy = busy;
+        self.drop_oldest();
+    }
+
+    fn drop_oldest(&mut self) {
+        let kept = self.busy + self.common.as_ref().map_or(0, KvCache::bytes);
+        let mut taken = kept + self.held.values().map(|held| held.cache.bytes()).sum::<usize>();
+        while taken > self.budget {
             let oldest = self.held.iter().min_by_key(|(_, held)| held.used).map(|(name, _)| name.clone());
-            let Some(oldest) = oldest else { break };
+            let Some(gone) = oldest.and_then(|oldest| self.held.remove(&oldest)) else { break };
+            taken -= gone.cache.bytes();
             tracing::debug!("a conversation's key-value cache was dropped to stay within the memory budget");
-            self.held.remove(&oldest);
         }
     }
 
@@ -121,8 +135,26 @@ mod tests {
             store.put(name.into(), cache(&[1, 2, 3]));
         }
         assert_eq!(store.take("a", &[1, 2, 3]).unwrap().len(), 0);
+        let latest = store.take("c", &[1, 2, 3]).unwrap();
+        assert_eq!(latest.len(), 2);
+        store.put("c".into(), latest);
         assert_eq!(store.take("c", &[1, 2, 3]).unwrap().len(), 2);
         store.forget("b");
         assert_eq!(store.take("b", &[1, 2, 3]).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn idle_caches_give_way_to_those_in_use() {
+        let one = cache(&[1]).bytes();
+        let mut store = CacheStore::new(SHAPE, 3 * one);
+        for name in ["a", "b"] {
+            store.put(name.into(), cache(&[1, 2, 3]));
+        }
+        store.make_room(one);
+        assert_eq!(store.held.len(), 2);
+        store.make_room(2 * one);
+        assert_eq!(store.held.keys().collect::<Vec<_>>(), ["b"]);
+        store.make_room(9 * one);
+        assert!(store.held.is_empty());
     }
 }

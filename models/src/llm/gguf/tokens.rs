@@ -1,28 +1,26 @@
-//! The tokenizer, built from the GGUF's own vocabulary: byte-level BPE, and text back from tokens as whole characters.
+//! The tokenizer: a prompt into tokens, and text back from tokens as whole characters.
+//!
+//! Control tokens are read only in what the chat template writes, never in what somebody said.
 
 use std::collections::{HashMap, HashSet};
 
-use tokenizers::models::bpe::BPE;
-use tokenizers::normalizers::unicode::NFC;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer};
 
 use super::file::{Flaw, GgufFile};
+use super::vocabulary::{SPACE, byte_level, pieces, prefixes_space};
 
 const VOCABULARY_LIMIT: usize = 1 << 20;
-const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Control tokens that end a message, whatever the metadata says; chat models disagree on which of them is "EOS".
-const ENDS_OF_TURN: [&str; 6] =
-    ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>"];
+/// Tokens that end a message, whatever the metadata says; chat models disagree on which of them is "EOS".
+const ENDS_OF_TURN: [&str; 8] =
+    ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "</s>"];
+/// Phi-3's own tokenizer takes the blanks after its control tokens away, except after these.
+const KEEPS_BLANKS: [&str; 3] = ["<unk>", "<s>", "<|endoftext|>"];
 
 /// How tokens stand in `tokenizer.ggml.token_type`.
+const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
+const BYTE: i64 = 6;
 
 pub(super) struct Tokens {
     tokenizer: Tokenizer,
@@ -32,6 +30,10 @@ pub(super) struct Tokens {
     /// How control tokens are written.
     control_texts: Vec<String>,
     ends: HashSet<u32>,
+    /// Stands before every prompt, whether the template writes it or not.
+    first: Option<u32>,
+    /// Texts begin with a space that nobody wrote.
+    prefixes_space: bool,
     /// `bos_token` and `eos_token`, as the chat template calls them.
     pub bos: String,
     pub eos: String,
@@ -40,46 +42,61 @@ pub(super) struct Tokens {
 impl Tokens {
     pub fn read(file: &GgufFile) -> Result<Self, Flaw> {
         let model = file.text("tokenizer.ggml.model")?;
-        if model != "gpt2" {
-            return Err(format!("its tokenizer is of the kind `{model}`; only byte-level BPE (`gpt2`) is supported"));
-        }
-        let pre = file.text("tokenizer.ggml.pre")?;
         let texts = file.texts("tokenizer.ggml.tokens")?;
         let kinds = file.integers("tokenizer.ggml.token_type").unwrap_or(&[]);
         if texts.is_empty() || texts.len() > VOCABULARY_LIMIT || (!kinds.is_empty() && kinds.len() != texts.len()) {
             return Err(format!("its vocabulary has {} tokens and {} token types", texts.len(), kinds.len()));
         }
-        let kind = |id: usize| kinds.get(id).copied().unwrap_or(1);
-        let bpe = byte_pairs(file, texts, pre)?;
-        let mut tokenizer = Tokenizer::new(bpe);
-        let words = |error: tokenizers::Error| format!("its tokenizer cannot be built: {error}");
-        tokenizer.with_pre_tokenizer(Some(pre_tokenizer(pre)?));
-        if pre.contains("qwen2") {
-            tokenizer.with_normalizer(Some(NFC)).map_err(words)?;
-        }
-        let added = texts.iter().enumerate().filter(|(id, text)| is_added(kind(*id)) && !text.is_empty());
-        tokenizer
-            .add_tokens(added.map(|(id, text)| AddedToken::from(text.clone(), kind(id) == CONTROL).normalized(false)))
-            .map_err(words)?;
+        let kind = |id: usize| match kinds.get(id).copied() {
+            Some(USER_DEFINED) if texts.get(id).is_some_and(|text| looks_like_control(text)) => CONTROL,
+            kind => kind.unwrap_or(1),
+        };
+        let id_of = |key: &str| file.count(&format!("tokenizer.ggml.{key}_token_id"), 0..=texts.len() - 1);
+        let text_of = |key: &str| Ok::<_, Flaw>(id_of(key)?.and_then(|id| texts.get(id)));
+        let is_pieces = model == "llama";
+        let mut tokenizer = match model {
+            "gpt2" => byte_level(file, texts)?,
+            "llama" => pieces(file, texts, text_of("unknown")?)?,
+            other => {
+                return Err(format!(
+                    "its tokenizer is of the kind `{other}`; supported are byte-level BPE (`gpt2`) and SentencePiece's BPE (`llama`)"
+                ));
+            }
+        };
+        let takes_blanks = is_pieces && file.text("general.architecture") == Ok("phi3");
+        let added = texts.iter().enumerate().filter_map(|(id, text)| {
+            let kind = kind(id);
+            let is_added = matches!(kind, CONTROL | USER_DEFINED) && !text.is_empty();
+            let takes_blanks = takes_blanks && kind == CONTROL && !KEEPS_BLANKS.contains(&text.as_str());
+            let token = || AddedToken::from(text.clone(), kind == CONTROL).normalized(false).rstrip(takes_blanks);
+            is_added.then(token)
+        });
+        tokenizer.add_tokens(added).map_err(|error| format!("its tokenizer cannot be built: {error}"))?;
 
         let alphabet = byte_alphabet();
         let bytes = texts.iter().enumerate().map(|(id, text)| match kind(id) {
             CONTROL => Box::default(),
+            UNKNOWN if is_pieces => Box::default(),
+            BYTE if is_pieces => byte_of(text).into_iter().collect(),
+            _ if is_pieces => text.replace(SPACE, " ").into_bytes().into(),
             USER_DEFINED => text.as_bytes().into(),
             _ => spoken_bytes(text, &alphabet),
         });
         let control: Vec<bool> = (0..texts.len()).map(|id| kind(id) == CONTROL).collect();
-        let id_of = |key: &str| file.count(key, 0..=texts.len() - 1);
         let mut ends: HashSet<u32> = HashSet::new();
         for key in ["eos", "eot", "eom"] {
-            ends.extend(id_of(&format!("tokenizer.ggml.{key}_token_id"))?.map(|id| id as u32));
+            ends.extend(id_of(key)?.map(|id| id as u32));
         }
-        let named = texts.iter().enumerate().filter(|(id, text)| control[*id] && ENDS_OF_TURN.contains(&text.as_str()));
-        ends.extend(named.map(|(id, _)| id as u32));
+        let named = texts.iter().zip(&control).enumerate();
+        ends.extend(
+            named
+                .filter(|(_, (text, is_control))| **is_control && ENDS_OF_TURN.contains(&text.as_str()))
+                .map(|(id, _)| id as u32),
+        );
         if ends.is_empty() {
             return Err("it names no token that ends a message (`tokenizer.ggml.eos_token_id`)".into());
         }
-        let text_of = |key: &str| Ok::<_, Flaw>(id_of(key)?.and_then(|id| texts.get(id)).cloned().unwrap_or_default());
+        let first = id_of("bos")?.filter(|_| file.flag("tokenizer.ggml.add_bos_token") == Some(true));
         Ok(Self {
             tokenizer,
             bytes: bytes.collect(),
@@ -91,8 +108,10 @@ impl Tokens {
                 .collect(),
             control,
             ends,
-            bos: text_of("tokenizer.ggml.bos_token_id")?,
-            eos: text_of("tokenizer.ggml.eos_token_id")?,
+            first: first.map(|id| id as u32),
+            prefixes_space: is_pieces && prefixes_space(file),
+            bos: text_of("bos")?.cloned().unwrap_or_default(),
+            eos: text_of("eos")?.cloned().unwrap_or_default(),
         })
     }
 
@@ -100,13 +119,16 @@ impl Tokens {
         self.bytes.len()
     }
 
-    /// The tokens of a prompt in which control tokens are written out; nothing is added to it.
+    /// The tokens of a prompt in which control tokens are written out. Nothing is added to it but the beginning that the file
+    /// demands, if the template has not written it.
     pub fn encode(&self, prompt: &str) -> Result<Vec<u32>, Flaw> {
         let encoding = self
             .tokenizer
             .encode_fast(prompt, false)
             .map_err(|error| format!("the prompt cannot be tokenised: {error}"))?;
-        Ok(encoding.get_ids().to_vec())
+        let ids = encoding.get_ids();
+        let missing = self.first.filter(|first| !ids.is_empty() && ids.first() != Some(first));
+        Ok(missing.into_iter().chain(ids.iter().copied()).collect())
     }
 
     /// `text` without anything that would be read as a control token: what somebody says must not forge a turn.
@@ -122,22 +144,30 @@ impl Tokens {
         self.control.get(token as usize).copied().unwrap_or(false)
     }
 
+    /// For the text of one reply.
+    pub fn spelling(&self) -> Spelling {
+        Spelling { pending: Vec::new(), skips_space: self.prefixes_space }
+    }
+
     pub fn ends_turn(&self, token: u32) -> bool {
         self.ends.contains(&token)
     }
 }
 
 /// Turns tokens into text as they come, whole characters only.
-#[derive(Default)]
 pub(super) struct Spelling {
     pending: Vec<u8>,
+    /// The text has not begun, and the space it begins with is nobody's.
+    skips_space: bool,
 }
 
 impl Spelling {
     /// The characters that `token` completes; what is no UTF-8 comes as U+FFFD.
     pub fn push(&mut self, tokens: &Tokens, token: u32) -> String {
         if let Some(bytes) = tokens.bytes.get(token as usize) {
-            self.pending.extend_from_slice(bytes);
+            let skipped = usize::from(self.skips_space && bytes.starts_with(b" "));
+            self.skips_space &= bytes.is_empty();
+            self.pending.extend_from_slice(bytes.get(skipped..).unwrap_or_default());
         }
         let mut text = String::new();
         loop {
@@ -162,49 +192,15 @@ impl Spelling {
     }
 }
 
-fn is_added(kind: i64) -> bool {
-    matches!(kind, CONTROL | USER_DEFINED)
+/// Some converters call control tokens user-defined; by their looks they are no text.
+fn looks_like_control(text: &str) -> bool {
+    (text.starts_with("<|") && text.ends_with("|>")) || matches!(text, "<start_of_turn>" | "<end_of_turn>")
 }
 
-fn byte_pairs(file: &GgufFile, texts: &[String], pre: &str) -> Result<BPE, Flaw> {
-    let vocabulary: HashMap<String, u32> = (0u32..).zip(texts).map(|(id, text)| (text.clone(), id)).collect();
-    let merges = file
-        .texts("tokenizer.ggml.merges")?
-        .iter()
-        .map(|merge| match merge.split_once(' ') {
-            Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
-            None => Err(format!("its merge `{merge}` is not a pair")),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    // The cache keeps words of every caller: small, so that it is cheap to fill and forgets soon.
-    BPE::builder()
-        .vocab_and_merges(
-            vocabulary.into_iter().collect::<Vec<_>>().into_iter().collect::<tokenizers::models::bpe::Vocab>(),
-            merges,
-        )
-        .ignore_merges(is_llama3(pre))
-        .build()
-        .map_err(|error| format!("its merges do not fit its vocabulary: {error}"))
-}
-
-fn is_llama3(pre: &str) -> bool {
-    matches!(pre, "llama3" | "llama-v3" | "llama-bpe")
-}
-
-/// The rule by which text is cut before merging; llama.cpp's names for them (`llama-vocab.cpp`).
-fn pre_tokenizer(pre: &str) -> Result<PreTokenizerWrapper, Flaw> {
-    let by_regex = |regex: &str| {
-        let split = Split::new(SplitPattern::Regex(regex.into()), SplitDelimiterBehavior::Isolated, false)
-            .map_err(|error| format!("its pre-tokenizer cannot be built: {error}"))?;
-        Ok(Sequence::new(vec![split.into(), ByteLevel::new(false, true, false).into()]).into())
-    };
-    match pre {
-        "smollm" => Ok(Sequence::new(vec![Digits::new(true).into(), ByteLevel::new(false, true, true).into()]).into()),
-        "gpt-2" | "gpt2" => Ok(ByteLevel::new(false, true, true).into()),
-        "qwen2" | "deepseek-r1-qwen" => by_regex(QWEN2),
-        _ if is_llama3(pre) || pre == "smaug-bpe" => by_regex(LLAMA3),
-        _ => Err(format!("its pre-tokenizer is `{pre}`; supported are smollm, gpt-2, qwen2 and llama-bpe")),
-    }
+/// The byte of a piece like `<0x0A>`.
+fn byte_of(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16).ok()
 }
 
 /// GPT-2's way of writing bytes as printable characters, backwards.
@@ -245,7 +241,7 @@ mod tests {
     #[test]
     fn a_character_comes_whole_or_not_yet() {
         let tokens = tokens();
-        let mut spelling = Spelling::default();
+        let mut spelling = tokens.spelling();
         let pieces: Vec<String> = "a好😀".bytes().map(|byte| spelling.push(&tokens, byte.into())).collect();
         assert_eq!(pieces, ["a", "", "", "好", "", "", "", "😀"]);
     }
@@ -253,7 +249,7 @@ mod tests {
     #[test]
     fn broken_bytes_do_not_hold_up_what_follows() {
         let tokens = tokens();
-        let mut spelling = Spelling::default();
+        let mut spelling = tokens.spelling();
         assert_eq!(spelling.push(&tokens, 0xE5), "");
         assert_eq!(spelling.push(&tokens, b'x'.into()), "\u{FFFD}x");
         assert_eq!(spelling.push(&tokens, 0xFF), "\u{FFFD}");

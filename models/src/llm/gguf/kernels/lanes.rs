@@ -25,6 +25,10 @@ pub(super) trait Lanes: Copy {
     type Int: Copy;
     type Float: Copy;
 
+    /// Asks for the memory at `from`, which need not be there, to be brought nearer.
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const u8) {}
+
     /// `4 × WIDTH` bytes.
     unsafe fn load_bytes(from: *const u8) -> Self::Int;
     unsafe fn splat_byte(value: u8) -> Self::Int;

@@ -56,6 +56,12 @@ fn kernel(isa: Isa, kind: Kind, rows: usize) -> Option<Kernel> {
     }
 }
 
+/// How far ahead of its use memory is asked for, in bytes of codes and of scales: a processor by itself looks ahead to the end of a
+/// page only. Few rows keep the memory waiting, not the arithmetic; for more it makes no difference.
+const CODES_AHEAD: usize = 4096;
+const SCALES_AHEAD: usize = 512;
+const ROWS_THAT_WAIT: usize = 4;
+
 /// One call of a kernel.
 pub(super) struct TileOfRows {
     /// A group's codes and scales.
@@ -102,6 +108,12 @@ unsafe fn tile_of_lanes<L: Lanes, F: Format, const ROWS: usize>(
         let mut sums = [nothing; ROWS];
         let (mut unit, mut min_unit) = (nothing, nothing);
         for block in 0..work.blocks {
+            if ROWS <= ROWS_THAT_WAIT && first_lane == 0 {
+                for line in 0..kind.bits() {
+                    L::prefetch(codes.wrapping_add(CODES_AHEAD + LINE * line));
+                }
+                L::prefetch(scales.wrapping_add(SCALES_AHEAD));
+            }
             // The block's scales; a second one and a minimum where the format has them.
             let (scale, second_scale, min);
             if kind.is_super() {

@@ -33,6 +33,10 @@ impl Lanes for Avx512 {
     type Float = __m512;
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_bytes(from: *const u8) -> __m512i {
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
@@ -182,6 +186,10 @@ macro_rules! lanes_of_256_bits {
             type Int = __m256i;
             type Float = __m256;
 
+            #[inline(always)]
+            unsafe fn prefetch(from: *const u8) {
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+            }
             #[inline(always)]
             unsafe fn load_bytes(from: *const u8) -> __m256i {
                 unsafe { _mm256_loadu_si256(from.cast()) }

@@ -42,8 +42,13 @@ fn what_is_missing_or_foreign_is_named() {
         draft.set(key, value);
         refusal(&draft.bytes())
     };
-    assert!(with("general.architecture", text("mamba")).contains("supported are llama, qwen2, qwen3"));
-    assert!(with("tokenizer.ggml.model", text("llama")).contains("byte-level BPE"));
+    assert!(with("general.architecture", text("mamba")).contains("supported are llama, qwen2, qwen3, gemma3, phi3"));
+    assert!(with("tokenizer.ggml.model", text("t5")).contains("byte-level BPE"));
+    assert!(with("tokenizer.ggml.model", text("llama")).contains("tokenizer.ggml.scores"));
+    assert!(with("llama.attn_logit_softcapping", float(50.0)).contains("caps the scores"));
+    assert!(with("llama.rope.dimension_count", whole(6)).contains("rotates 6 of the 8"));
+    assert!(with("llama.rope.freq_base", float(0.5)).contains("rope base"));
+    assert!(with("llama.rope.freq_base", float(f32::NAN)).contains("not a finite number"));
     assert!(with("tokenizer.ggml.pre", text("klingon")).contains("klingon"));
     assert!(with("tokenizer.chat_template", text("{% for %}")).contains("chat template"));
     assert!(with("llama.attention.head_count", whole(0)).contains("head_count"));
@@ -51,8 +56,35 @@ fn what_is_missing_or_foreign_is_named() {
     assert!(with("llama.embedding_length", whole(48)).contains("shape"));
     assert!(with("llama.block_count", whole(400)).contains("blk.2."));
     assert!(with("general.alignment", whole(0)).contains("alignment"));
-    assert!(with("llama.rope.scaling.type", text("yarn")).contains("yarn"));
+    assert!(with("llama.rope.scaling.type", text("dynamic")).contains("dynamic"));
     assert!(with("llama.block_count", text("two")).contains("not a whole number"));
+}
+
+#[test]
+fn what_the_model_would_have_to_leave_out_is_refused() {
+    let mut draft = Draft::new("llama");
+    draft.tensors.push(("blk.0.attn_q.bias".into(), vec![32]));
+    assert!(refusal(&draft.bytes()).contains("blk.0.attn_q.bias"));
+    draft.tensors.last_mut().unwrap().0 = "blk.0.attn_rot_embd".into();
+    assert!(load(&draft.bytes()).is_ok(), "some old files hold what follows from the metadata");
+}
+
+#[test]
+fn what_is_there_twice_or_overlaps_is_refused() {
+    let mut draft = Draft::new("llama");
+    draft.metadata.push(draft.metadata[0].clone());
+    assert!(refusal(&draft.bytes()).contains("`general.architecture` twice"));
+    let mut draft = Draft::new("llama");
+    draft.tensors.push(draft.tensors[1].clone());
+    assert!(refusal(&draft.bytes()).contains("`output_norm.weight` twice"));
+    let sound = Draft::new("llama").bytes();
+    let name = b"output_norm.weight";
+    let at = sound.windows(name.len()).position(|window| window == name).unwrap();
+    let mut bytes = sound.clone();
+    // After the name: dimensions, one size, type, then where it lies.
+    let place = at + name.len() + 4 + 8 + 4;
+    bytes[place..place + 8].copy_from_slice(&32u64.to_le_bytes());
+    assert!(refusal(&bytes).contains("overlap"));
 }
 
 #[test]
@@ -94,8 +126,34 @@ fn random_damage_never_panics() {
             let file = GgufFile::open(file.path()).map_err(|error| error.to_string())?;
             let tokens = Tokens::read(&file)?;
             super::super::template::ChatTemplate::new(file.text("tokenizer.chat_template")?, &tokens.bos, &tokens.eos)?;
-            Network::load(&file, Sizes::read(&file, tokens.vocabulary())?, &|_| {}).map(|_| ())
+            let sizes = Sizes::read(&file, tokens.vocabulary())?;
+            Network::load(&file, sizes, 4096, &Device::Cpu, &|_| {}).map(|_| ())
         });
         assert!(outcome.is_ok());
+    }
+}
+
+#[test]
+fn random_damage_to_a_vocabulary_never_panics() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/llm"));
+    let mut random = Random(5);
+    for name in ["bytes.gguf", "pieces-plain.gguf", "pieces-spaced.gguf"] {
+        let sound = std::fs::read(folder.join(name)).unwrap();
+        for _ in 0..60 {
+            let mut bytes = sound.clone();
+            for _ in 0..1 + random.next() % 30 {
+                let at = random.next() as usize % bytes.len();
+                bytes[at] = random.next() as u8;
+            }
+            let file = on_disk(&bytes);
+            let outcome = std::panic::catch_unwind(|| {
+                let tokens = Tokens::read(&GgufFile::open(file.path()).map_err(|error| error.to_string())?)?;
+                tokens.encode("Hello there, 你好 😀\u{0}").map(|ids| {
+                    let mut spelling = tokens.spelling();
+                    ids.iter().map(|&id| spelling.push(&tokens, id)).collect::<String>()
+                })
+            });
+            assert!(outcome.is_ok(), "{name}");
+        }
     }
 }

@@ -4,16 +4,21 @@
 
 mod cache_reuse_changes_nothing;
 mod damaged_files_are_refused;
-mod families_agree_with_candle_transformers;
+mod families_agree_with_transformers;
 mod greedy_text_is_llama_cpps;
+mod memory_and_ends;
 mod scheduling;
 mod smollm2_says_what_it_should;
+mod tokens_agree_with_references;
 
 use std::io::Write;
 
+use candle_core::Device;
+
+use super::architecture::Sizes;
 use super::cache::KvCache;
 use super::file::GgufFile;
-use super::network::{Network, Segment, Sizes};
+use super::network::{Network, Segment};
 use super::tokens::Tokens;
 
 pub(super) const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
@@ -35,6 +40,10 @@ pub(super) fn text(value: &str) -> Vec<u8> {
 
 pub(super) fn whole(value: u32) -> Vec<u8> {
     [4u32.to_le_bytes(), value.to_le_bytes()].concat()
+}
+
+pub(super) fn float(value: f32) -> Vec<u8> {
+    [6u32.to_le_bytes(), value.to_le_bytes()].concat()
 }
 
 fn string(value: &str) -> Vec<u8> {
@@ -82,11 +91,8 @@ impl Draft {
             size("attention.key_length", 8),
             size("attention.value_length", 8),
             size("rope.dimension_count", 8),
-            (
-                format!("{family}.attention.layer_norm_rms_epsilon"),
-                [&6u32.to_le_bytes()[..], &1e-5f32.to_le_bytes()].concat(),
-            ),
-            (format!("{family}.rope.freq_base"), [&6u32.to_le_bytes()[..], &1e4f32.to_le_bytes()].concat()),
+            (format!("{family}.attention.layer_norm_rms_epsilon"), float(1e-5)),
+            (format!("{family}.rope.freq_base"), float(1e4)),
             ("tokenizer.ggml.model".into(), text("gpt2")),
             ("tokenizer.ggml.pre".into(), text("smollm")),
             ("tokenizer.ggml.tokens".into(), list(8, &tokens.iter().map(|token| string(token)).collect::<Vec<_>>())),
@@ -195,7 +201,7 @@ pub(super) fn network(path: &std::path::Path) -> Network {
     let file = GgufFile::open(path).unwrap();
     let tokens = Tokens::read(&file).unwrap();
     let sizes = Sizes::read(&file, tokens.vocabulary()).unwrap();
-    Network::load(&file, sizes, &|_| {}).unwrap()
+    Network::load(&file, sizes, 4096, &Device::Cpu, &|_| {}).unwrap()
 }
 
 /// Logits after the last of `tokens`, read in parts of `part`, on top of `cache`.

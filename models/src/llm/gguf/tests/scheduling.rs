@@ -1,10 +1,13 @@
 //! Who is served, when, and what becomes of those who leave, stall, or break something.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use super::super::cache::CacheShape;
-use super::super::scheduler::{Inbox, Job, RUNNING_BOUND, Reader, Scheduler, WAITING_BOUND};
+use super::super::inbox::{Inbox, Job, WAITING_BOUND};
+use super::super::kernels::Precision;
+use super::super::scheduler::{RUNNING_BOUND, Reader, Scheduler};
 use super::super::template::ChatTemplate;
 use super::super::{GgufModel, GgufOptions};
 use super::*;
@@ -13,28 +16,31 @@ use crate::llm::{
     GenerateRequest, Generation, LanguageModel, Message, PIECES_BOUND, Piece, Sampling, Speaker, StopReason, TokenUsage,
 };
 
+/// What the network below takes to read a token, unless it is told otherwise: 64 in 80 ms.
+const PER_ROW: Duration = Duration::from_micros(1250);
+
 /// A network that says the alphabet for ever, and notes who read how much in each step.
 #[derive(Default)]
-struct Alphabet {
-    steps: RefCell<Vec<Vec<usize>>>,
+pub(super) struct Alphabet {
+    pub steps: RefCell<Vec<Vec<usize>>>,
     /// Panics while it reads this token.
     poison: Cell<Option<u32>>,
+    /// Gives no numbers after this token.
+    pub nonsense: Cell<Option<u32>>,
+    worked: Cell<Duration>,
+    slower: Cell<u32>,
 }
 
 impl Reader for &Alphabet {
     fn cache_shape(&self) -> CacheShape {
-        CacheShape {
-            layers: 1,
-            heads: 1,
-            head_width: 2,
-            device: candle_core::Device::Cpu,
-            precision: super::super::kernels::Precision::Single,
-        }
+        CacheShape { layers: 1, heads: 1, head_width: 2, device: Device::Cpu, precision: Precision::Single }
     }
 
     fn read(&self, segments: &mut [Segment<'_>]) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
         let poisoned = |segment: &Segment<'_>| self.poison.get().is_some_and(|token| segment.tokens.contains(&token));
         assert!(!segments.iter().any(poisoned), "poisoned");
+        let rows: usize = segments.iter().map(|segment| segment.tokens.len()).sum();
+        self.worked.set(self.worked.get() + PER_ROW * rows as u32 * self.slower.get().max(1));
         self.steps.borrow_mut().push(segments.iter().map(|segment| segment.tokens.len()).collect());
         segments
             .iter_mut()
@@ -43,43 +49,67 @@ impl Reader for &Alphabet {
                 segment.cache.advance(segment.tokens);
                 let mut logits = vec![0.0; VOCABULARY];
                 logits[usize::from(b'a') + segment.cache.len() % 26] = 1.0;
+                if self.nonsense.get().is_some_and(|token| segment.tokens.contains(&token)) {
+                    logits[7] = f32::NAN;
+                }
                 Ok(segment.wants_logits.then_some(logits))
             })
             .collect()
     }
+
+    fn now(&self) -> Instant {
+        static START: OnceLock<Instant> = OnceLock::new();
+        *START.get_or_init(Instant::now) + self.worked.get()
+    }
 }
 
-struct Bench<'a> {
-    scheduler: Scheduler<&'a Alphabet>,
-    inbox: Inbox,
+pub(super) struct Bench<'a> {
+    pub scheduler: Scheduler<&'a Alphabet>,
+    pub inbox: Inbox,
 }
 
 impl<'a> Bench<'a> {
-    fn new(alphabet: &'a Alphabet) -> Self {
+    pub fn new(alphabet: &'a Alphabet) -> Self {
+        Self::with_budget(alphabet, 1 << 20)
+    }
+
+    /// A token takes 128 bytes of the budget for caches: rows are filled up to sixteen.
+    pub fn with_budget(alphabet: &'a Alphabet, cache_budget: usize) -> Self {
         let file = on_disk(&Draft::new("llama").bytes());
         let tokens = Tokens::read(&GgufFile::open(file.path()).unwrap()).unwrap();
         let template = ChatTemplate::new(CHATML, "", "").unwrap();
-        let scheduler = Scheduler::new(alphabet, tokens, template, 4096, 1 << 20);
+        let scheduler = Scheduler::new(alphabet, tokens, template, 4096, cache_budget);
         Self { scheduler, inbox: Inbox::default() }
     }
 
-    fn ask(&self, conversation: &str, words: &str, max_tokens: usize) -> Result<Generation, EngineError> {
+    pub fn ask(&self, conversation: &str, words: &str, max_tokens: usize) -> Result<Generation, EngineError> {
+        self.ask_for(request(conversation, words, max_tokens))
+    }
+
+    pub fn ask_for(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
         let (generation, pieces, cancelled) = Generation::new();
-        self.inbox.submit(Job { request: request(conversation, words, max_tokens), pieces, cancelled })?;
+        self.inbox.submit(Job { request, pieces, cancelled })?;
         Ok(generation)
     }
 
-    fn step(&mut self) {
+    pub fn step(&mut self) {
         assert!(self.scheduler.take_post(&self.inbox));
         self.scheduler.step();
     }
+
+    /// Steps until there is nothing left to do.
+    pub fn work(&mut self) {
+        while !self.inbox.lock().jobs.is_empty() || !self.scheduler.is_idle() {
+            self.step();
+        }
+    }
 }
 
-fn request(conversation: &str, words: &str, max_tokens: usize) -> GenerateRequest {
+pub(super) fn request(conversation: &str, words: &str, max_tokens: usize) -> GenerateRequest {
     GenerateRequest {
         conversation: conversation.into(),
         messages: vec![Message { speaker: Speaker::User, text: words.into() }],
-        sampling: Sampling { temperature: 0.0, top_p: None, repeat_penalty: 1.0, max_tokens, seed: 1 },
+        sampling: Sampling { temperature: 0.0, max_tokens, seed: 1, ..Sampling::default() },
     }
 }
 
@@ -88,7 +118,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Everything until the end.
-fn heard(mut generation: Generation) -> Result<(String, StopReason, TokenUsage), EngineError> {
+pub(super) fn heard(mut generation: Generation) -> Result<(String, StopReason, TokenUsage), EngineError> {
     block_on(async {
         let mut all = String::new();
         loop {
@@ -122,6 +152,24 @@ fn a_long_prompt_does_not_silence_the_others() {
     }
     assert_eq!(heard(talking).unwrap().0.len(), 40);
     assert_eq!(heard(short).unwrap().0.len(), 10);
+}
+
+#[test]
+fn a_slow_machine_reads_less_of_a_long_prompt_in_a_step() {
+    let alphabet = Alphabet::default();
+    alphabet.slower.set(4);
+    let mut bench = Bench::new(&alphabet);
+    let talking = bench.ask("talking", "hi", 60).unwrap();
+    bench.step();
+    let _long = bench.ask("long", &"a long story ".repeat(80), 500).unwrap();
+    for _ in 0..30 {
+        bench.step();
+    }
+    let steps = alphabet.steps.borrow();
+    let later: Vec<usize> = steps[2..].iter().map(|step| step.iter().sum()).collect();
+    assert!(later.iter().all(|rows| PER_ROW * 4 * *rows as u32 <= Duration::from_millis(90)), "{steps:?}");
+    assert!(later.iter().any(|rows| *rows >= 15), "and yet it gets on: {steps:?}");
+    drop(talking);
 }
 
 #[test]
@@ -267,14 +315,14 @@ fn an_endless_conversation_is_answered_from_its_latest_turns() {
             text: format!("turn number {turn}"),
         })
         .collect();
-    let (generation, pieces, cancelled) = Generation::new();
-    bench.inbox.submit(Job { request: endless, pieces, cancelled }).unwrap();
+    let generation = bench.ask_for(endless).unwrap();
     let _alive = bench.ask("alive", "hi", 1000).unwrap();
     for _ in 0..80 {
         bench.step();
     }
     let usage = heard(generation).unwrap().2;
     assert!((3_500..=4_088).contains(&usage.prompt_tokens), "{usage:?}");
+    assert!((200..400).contains(&usage.dropped_messages), "and it is said so: {usage:?}");
     let too_long = bench.ask("other", &"x".repeat(20_000), 8).unwrap();
     bench.step();
     assert!(matches!(heard(too_long), Err(EngineError::BadRequest(words)) if words.contains("too long")));

@@ -63,7 +63,7 @@ fn prompts_and_tokens_are_exactly_the_models_own() {
     let tokens = Tokens::read(&file).unwrap();
     let template = ChatTemplate::new(file.text("tokenizer.chat_template").unwrap(), &tokens.bos, &tokens.eos).unwrap();
     for case in Case::all() {
-        assert_eq!(template.render(&case.messages()).unwrap(), case.prompt);
+        assert_eq!(template.render(&case.messages(), false).unwrap(), case.prompt);
         assert_eq!(tokens.encode(&case.prompt).unwrap(), case.ids, "{}", case.prompt);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use super::cache::CacheShape;
 use super::file::{Flaw, GgufFile};
+use super::kernels::Precision;
 use super::rotation::{Scaling, Stretch};
 use super::weights::Wanted;
 
@@ -203,8 +204,9 @@ impl Sizes {
         self.family.scaled_embedding.then(|| (self.width as f64).sqrt())
     }
 
-    pub fn cache_shape(&self, device: &candle_core::Device) -> CacheShape {
-        CacheShape { layers: self.layers, heads: self.kv_heads, head_width: self.head_width, device: device.clone() }
+    pub fn cache_shape(&self, device: &candle_core::Device, precision: Precision) -> CacheShape {
+        let Self { layers, kv_heads: heads, head_width, .. } = *self;
+        CacheShape { layers, heads, head_width, device: device.clone(), precision }
     }
 
     /// Every weight the network has, in the order in which it takes them. A weight that it would not use is a flaw: what it says

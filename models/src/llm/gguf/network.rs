@@ -5,14 +5,15 @@
 //! one device.
 
 use candle_core::{D, Device, Result, Tensor};
-use candle_nn::attention::{AttnMask, flash_attn};
-use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
+use candle_nn::ops::{silu, softmax_last_dim};
 
 use super::architecture::Sizes;
 use super::cache::{CacheShape, KvCache};
 use super::file::{Flaw, GgufFile};
+use super::kernels::{Activation, Precision};
 use super::rotation::{DIVISORS, Rotation, Turns};
-use super::weights::{Matrix, Wanted, Weight, load_all, project};
+use super::steps::{attend_on_host, rms_norm};
+use super::weights::{Matrix, Wanted, Weight, gated, load_all, project};
 
 struct Layer {
     attention_norm: Tensor,
@@ -91,7 +92,10 @@ impl Network {
     }
 
     pub fn cache_shape(&self) -> CacheShape {
-        self.sizes.cache_shape(&self.device)
+        // Beside quantised weights, half precision makes no difference.
+        let is_quantised = self.layers.iter().any(|layer| layer.output.is_quantised());
+        let precision = if is_quantised { Precision::Half } else { Precision::Single };
+        self.sizes.cache_shape(&self.device, precision)
     }
 
     /// Reads every segment's tokens after what its cache holds; gives the logits after each segment's last token, where wanted.
@@ -163,22 +167,27 @@ impl Network {
     /// What follows attention: its output, then the feed-forward, each added to what came in.
     fn rest_of_layer(&self, layer: &Layer, attended: &Tensor, residual: Tensor) -> Result<Tensor> {
         let epsilon = self.sizes.epsilon;
-        let mut attended = layer.output.forward(attended)?;
-        if let Some([norm, _]) = &layer.post_norms {
-            attended = rms_norm(&attended, norm, epsilon)?;
-        }
-        let h = (attended + residual)?;
+        let [attention_norm, feed_norm] =
+            layer.post_norms.as_ref().map_or([None; 2], |norms| norms.each_ref().map(Some));
+        let h = self.added(&layer.output, attended, attention_norm, &residual)?;
         let normed = rms_norm(&h, &layer.feed_norm, epsilon)?;
-        let [gate, up] = match &layer.gates {
-            Gates::Apart { gate, up } => project(&normed, [gate, up])?,
-            Gates::Fused(both) => columns(&both.forward(&normed)?, [self.sizes.inner; 2])?,
+        let activation = if self.sizes.family.gelu { Activation::GeluTanh } else { Activation::Silu };
+        let fed = match &layer.gates {
+            Gates::Apart { gate, up } => gated(&normed, gate, up, activation)?,
+            Gates::Fused(both) => {
+                let [gate, up] = columns(&both.forward(&normed)?, [self.sizes.inner; 2])?;
+                (if self.sizes.family.gelu { gate.gelu()? } else { silu(&gate)? } * up)?
+            }
         };
-        let gate = if self.sizes.family.gelu { gate.gelu()? } else { silu(&gate)? };
-        let mut fed = layer.down.forward(&(gate * up)?)?;
-        if let Some([_, norm]) = &layer.post_norms {
-            fed = rms_norm(&fed, norm, epsilon)?;
+        self.added(&layer.down, &fed, feed_norm, &h)
+    }
+
+    /// The product, normed where the family does that, added to `residual`.
+    fn added(&self, matrix: &Matrix, x: &Tensor, norm: Option<&Tensor>, residual: &Tensor) -> Result<Tensor> {
+        match norm {
+            Some(norm) => rms_norm(&matrix.forward(x)?, norm, self.sizes.epsilon)? + residual,
+            None => matrix.forward_onto(x, residual),
         }
-        fed + h
     }
 
     /// Queries, keys and values of every row, rotated to their positions: `[rows, heads, head_width]`.
@@ -214,12 +223,16 @@ impl Network {
         &self,
         layer: usize,
         window: Option<usize>,
-        segments: &[Segment<'_>],
+        segments: &mut [Segment<'_>],
         queries: &Tensor,
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<Tensor> {
         let Sizes { heads, head_width, attention_scale: scale, .. } = self.sizes;
+        let caches = segments.iter_mut().map(|segment| (&mut *segment.cache, segment.tokens.len()));
+        if let Some(attended) = attend_on_host(layer, caches, [queries, keys, values], scale, window)? {
+            return Ok(attended);
+        }
         let mut outputs = Vec::with_capacity(segments.len());
         let mut row = 0;
         for segment in segments.iter().filter(|segment| !segment.tokens.is_empty()) {
@@ -230,20 +243,7 @@ impl Network {
             let unseen = window.map_or(0, |window| (segment.cache.len() + 1).saturating_sub(window));
             let (past_keys, past_values) = (later(past_keys, unseen)?, later(past_values, unseen)?);
             let queries = queries.narrow(0, row, rows)?;
-            let attended = if rows == 1 && self.device.is_cpu() {
-                let [queries, keys, values] = [&queries, &past_keys, &past_values].map(|tensor| tensor.unsqueeze(0));
-                flash_attn::<f32>(
-                    &queries?,
-                    &keys?,
-                    &values?,
-                    scale,
-                    AttnMask::causal_with_offset(segment.cache.len() - unseen),
-                    None,
-                    None,
-                )?
-            } else {
-                self.attend_in_block(&queries, &past_keys, &past_values, scale, window)?
-            };
+            let attended = self.attend_in_block(&queries, &past_keys, &past_values, scale, window)?;
             outputs.push(attended.reshape((rows, heads * head_width))?);
             row += rows;
         }
@@ -253,8 +253,8 @@ impl Network {
         }
     }
 
-    /// Attention of many rows at once by matrix products, which beats the row-by-row kernel from a few rows on. The queries
-    /// that share a key head are stacked; keys and values are read where they lie. Gives `[rows, heads, head_width]`.
+    /// Attention by candle's matrix products, on devices other than the processor. The queries that share a key head are
+    /// stacked; keys and values are read where they lie. Gives `[rows, heads, head_width]`.
     fn attend_in_block(
         &self,
         queries: &Tensor,
@@ -267,12 +267,11 @@ impl Network {
         let (rows, length) = (queries.dim(0)?, keys.dim(0)?);
         let sharing = heads / kv_heads;
         let queries = (queries * f64::from(scale))?.transpose(0, 1)?.reshape((kv_heads, sharing * rows, head_width))?;
-        // The processor multiplies what lies apart, others do not.
-        let laid = |tensor: Tensor| if self.device.is_cpu() { Ok(tensor) } else { tensor.contiguous() };
-        let scores = queries.matmul(&laid(keys.permute((1, 2, 0))?)?)?.reshape((kv_heads, sharing, rows, length))?;
+        let scores =
+            queries.matmul(&keys.permute((1, 2, 0))?.contiguous()?)?.reshape((kv_heads, sharing, rows, length))?;
         let scores = scores.broadcast_add(&causal_mask(rows, length, window, &self.device)?)?;
         let weights = softmax_last_dim(&scores)?.reshape((kv_heads, sharing * rows, length))?;
-        let attended = weights.matmul(&laid(values.transpose(0, 1)?)?)?;
+        let attended = weights.matmul(&values.transpose(0, 1)?.contiguous()?)?;
         attended.reshape((heads, rows, head_width))?.transpose(0, 1)?.contiguous()
     }
 }

@@ -4,10 +4,10 @@
 //! the Hugging Face `rope_utils` of the same names: linear, YaRN (arXiv 2309.00071), and divisors from the file (Llama 3,
 //! LongRoPE, arXiv 2402.13753).
 
-use candle_core::{D, Device, Result, Tensor};
-use candle_nn::rotary_emb::rope_thd;
+use candle_core::{Device, Result, Tensor};
 
 use super::file::Flaw;
+use super::steps::rotate;
 
 /// Tensors that hold a divisor for each pair, in the order in which they are loaded: Llama 3's, and LongRoPE's two.
 pub(super) const DIVISORS: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
@@ -131,13 +131,7 @@ pub(super) struct Turns {
 impl Turns {
     /// Rotates `[rows, heads, head_width]`.
     pub fn apply(&self, heads: &Tensor) -> Result<Tensor> {
-        let (rotated, head_width) = (2 * self.cos.dim(D::Minus1)?, heads.dim(D::Minus1)?);
-        let rotate = |heads: &Tensor| rope_thd(&heads.unsqueeze(0)?, &self.cos, &self.sin)?.squeeze(0);
-        if rotated == head_width {
-            return rotate(heads);
-        }
-        let turned = rotate(&heads.narrow(D::Minus1, 0, rotated)?.contiguous()?)?;
-        Tensor::cat(&[&turned, &heads.narrow(D::Minus1, rotated, head_width - rotated)?], D::Minus1)
+        rotate(heads, &self.cos, &self.sin)
     }
 }
 

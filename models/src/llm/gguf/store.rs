@@ -87,8 +87,15 @@ impl CacheStore {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::llm::gguf::kernels::Precision;
 
-    const SHAPE: CacheShape = CacheShape { layers: 1, heads: 1, head_width: 2, device: candle_core::Device::Cpu };
+    const SHAPE: CacheShape = CacheShape {
+        layers: 1,
+        heads: 1,
+        head_width: 2,
+        device: candle_core::Device::Cpu,
+        precision: Precision::Single,
+    };
 
     fn cache(tokens: &[u32]) -> KvCache {
         let mut cache = KvCache::new(SHAPE);

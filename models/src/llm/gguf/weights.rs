@@ -1,8 +1,9 @@
 //! Weights from the file into memory, in the form that is fastest to compute with.
 //!
-//! Q4_0, Q4_1, Q5_0 and Q5_1 have only slow kernels in candle, so they are requantised to Q8_0 while loading: Q8_0's step is
-//! finer than theirs, so it loses next to nothing. The integer kernels for Q8_0 on x86 want rows of a multiple of 256, so rows are padded
-//! with zero blocks where that costs at most a third; inputs are padded to match. All matrices load on several threads.
+//! On a processor with kernels of our own (see [`super::kernels`]), quantised matrices are packed for them: the file's own numbers in
+//! another order. Everything else is candle's: other devices, types without a kernel, and processors without one. There, Q4_0, Q4_1,
+//! Q5_0 and Q5_1 have only slow kernels, so they are requantised to Q8_0, whose step is finer than theirs. All matrices load on
+//! several threads.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,71 +12,125 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
-use candle_core::{CpuStorage, D, Device, Module, Result, Tensor};
+use candle_core::{CpuStorage, Device, Module, Result, Tensor};
 
 use super::file::{Flaw, GgufFile, TensorInfo};
+use super::kernels::{Activation, Activations, Isa, Job, Operation, Packed, multiply};
+use super::steps::{on_host, with_floats};
 use crate::memory::exhausted;
-
-/// Elements in a block of Q8_0, and its bytes: a half-precision scale and 32 signed bytes.
-const BLOCK: usize = 32;
-const BLOCK_BYTES: usize = 34;
-/// What the x86 integer kernels want rows to be a multiple of.
-const KERNEL_ROW: usize = 256;
 
 /// A weight matrix, `outputs` × `inputs`.
 #[derive(Clone)]
-pub(super) struct Matrix {
-    weight: QMatMul,
-    inputs: usize,
-    /// `inputs`, rounded up where the rows were padded.
-    width: usize,
+pub(super) enum Matrix {
+    Packed(Packed),
+    Candle(QMatMul),
 }
 
 impl Matrix {
-    fn new(tensor: QTensor, inputs: usize) -> Result<Self> {
-        let (_, width) = tensor.shape().dims2()?;
-        Ok(Self { weight: QMatMul::from_arc(Arc::new(tensor))?, inputs, width })
+    /// Whether its numbers are coarser than half precision.
+    pub fn is_quantised(&self) -> bool {
+        match self {
+            Self::Packed(_) => true,
+            Self::Candle(weight) => matches!(weight, QMatMul::QTensor(_)),
+        }
     }
 
     /// The rows of an embedding table, `[ids, inputs]`.
     pub fn rows(&self, ids: &Tensor) -> Result<Tensor> {
-        let rows = self.weight.embedding(ids)?;
-        if self.width == self.inputs { Ok(rows) } else { rows.narrow(D::Minus1, 0, self.inputs)?.contiguous() }
-    }
-
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.weight.forward(&self.widen(x)?)
-    }
-
-    fn widen(&self, x: &Tensor) -> Result<Tensor> {
-        if self.width == self.inputs {
-            return Ok(x.clone());
+        let packed = match self {
+            Self::Packed(packed) => packed,
+            Self::Candle(weight) => return weight.embedding(ids),
+        };
+        let ids = ids.to_vec1::<u32>()?;
+        let mut rows = vec![0.0; ids.len() * packed.columns()];
+        for (id, row) in ids.iter().zip(rows.chunks_exact_mut(packed.columns())) {
+            if *id as usize >= packed.rows() {
+                candle_core::bail!("token {id} is outside the vocabulary");
+            }
+            packed.row(*id as usize, row);
         }
-        x.pad_with_zeros(D::Minus1, 0, self.width - self.inputs)
+        Tensor::from_vec(rows, (ids.len(), packed.columns()), &Device::Cpu)
+    }
+
+    /// The product with each row of `x`, `[rows, inputs]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Packed(packed) => product(packed, x, None),
+            Self::Candle(weight) => weight.forward(x),
+        }
+    }
+
+    /// The product, added to `residual`.
+    pub fn forward_onto(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Packed(packed) => product(packed, x, Some(residual)),
+            Self::Candle(weight) => weight.forward(x)? + residual,
+        }
     }
 }
 
-/// Several matrices applied to one input: the input is widened and quantised once where the processor has a kernel for that.
+fn product(packed: &Packed, x: &Tensor, added: Option<&Tensor>) -> Result<Tensor> {
+    let x = with_floats(x, |x| Activations::new(Isa::best(), x, packed.columns()))?;
+    let mut out = vec![0.0; x.rows() * packed.rows()];
+    let mut compute =
+        |added: Option<&[f32]>| multiply(&mut [Job { operation: Operation::Plain(packed, added), out: &mut out }], &x);
+    match added {
+        Some(added) => with_floats(added, |added| compute(Some(added)))?,
+        None => compute(None),
+    }
+    .map_err(candle_core::Error::msg)?;
+    Tensor::from_vec(out, (x.rows(), packed.rows()), &Device::Cpu)
+}
+
+/// Several matrices applied to one input, `[rows, inputs]`, which is converted for the kernels once.
 pub(super) fn project<const N: usize>(x: &Tensor, matrices: [&Matrix; N]) -> Result<[Tensor; N]> {
-    let widths_match = matrices.windows(2).all(|pair| pair[0].width == pair[1].width);
-    let fused = if widths_match && let Some(first) = matrices.first() {
-        let x = first.widen(x)?;
-        let tensors: Vec<&QTensor> = matrices
+    let packed: Vec<&Packed> = matrices
+        .iter()
+        .filter_map(|matrix| match matrix {
+            Matrix::Packed(packed) => Some(packed),
+            Matrix::Candle(_) => None,
+        })
+        .collect();
+    let mut products = Vec::new();
+    if let Some(first) = packed.first() {
+        let x = with_floats(x, |x| Activations::new(Isa::best(), x, first.columns()))?;
+        let mut outs: Vec<Vec<f32>> = packed.iter().map(|packed| vec![0.0; x.rows() * packed.rows()]).collect();
+        let mut jobs: Vec<Job<'_>> = packed
             .iter()
-            .filter_map(|matrix| match &matrix.weight {
-                QMatMul::QTensor(tensor) => Some(tensor.as_ref()),
-                _ => None,
-            })
+            .zip(&mut outs)
+            .map(|(packed, out)| Job { operation: Operation::Plain(packed, None), out })
             .collect();
-        let fused = if tensors.len() == N { QTensor::gemv_fused_shared_lhs(&tensors, &x)? } else { None };
-        match fused {
-            Some(outputs) => outputs,
-            None => matrices.iter().map(|matrix| matrix.weight.forward(&x)).collect::<Result<_>>()?,
+        multiply(&mut jobs, &x).map_err(candle_core::Error::msg)?;
+        for (packed, out) in packed.iter().zip(outs) {
+            products.push(Tensor::from_vec(out, (x.rows(), packed.rows()), &Device::Cpu)?);
         }
-    } else {
-        matrices.iter().map(|matrix| matrix.forward(x)).collect::<Result<_>>()?
+    }
+    let mut products = products.into_iter();
+    let all: Vec<Tensor> = matrices
+        .iter()
+        .map(|matrix| match matrix {
+            Matrix::Packed(_) => products.next().ok_or_else(|| candle_core::Error::msg("a product was lost")),
+            Matrix::Candle(weight) => weight.forward(x),
+        })
+        .collect::<Result<_>>()?;
+    all.try_into().map_err(|_| candle_core::Error::msg("a product was lost"))
+}
+
+/// `activation(gate · x) × (up · x)`
+pub(super) fn gated(x: &Tensor, gate: &Matrix, up: &Matrix, activation: Activation) -> Result<Tensor> {
+    if let (Matrix::Packed(gate), Matrix::Packed(up)) = (gate, up) {
+        let x = with_floats(x, |x| Activations::new(Isa::best(), x, gate.columns()))?;
+        let mut out = vec![0.0; x.rows() * gate.rows()];
+        let operation = Operation::Gated { gate, up, activation };
+        multiply(&mut [Job { operation, out: &mut out }], &x).map_err(candle_core::Error::msg)?;
+        return Tensor::from_vec(out, (x.rows(), gate.rows()), &Device::Cpu);
+    }
+    let [gate, up] = project(x, [gate, up])?;
+    let gate = match activation {
+        Activation::Silu => candle_nn::ops::silu(&gate)?,
+        Activation::GeluTanh => gate.gelu()?,
     };
-    fused.try_into().map_err(|_| candle_core::Error::Msg("a fused product lost an output".into()))
+    gate * up
 }
 
 /// What the network wants of the file.
@@ -147,25 +202,25 @@ fn convert(info: &TensorInfo, want: &Wanted, mut bytes: Vec<u8>, device: &Device
     if let Some(heads) = want.interleaved_heads {
         bytes = halves(&bytes, rows, heads);
     }
-    // What is done for the processor's kernels, others do without.
-    let requantise =
-        device.is_cpu() && matches!(dtype, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
-    let is_padded = requantise || (device.is_cpu() && dtype == GgmlDType::Q8_0);
-    let width = if is_padded { row_width(columns) } else { columns };
-    let storage = if requantise {
+    if on_host(device)
+        && Isa::best().has_products()
+        && let Some(packed) = Packed::new(dtype, &bytes, rows, columns)
+    {
+        return Ok(Weight::Matrix(Matrix::Packed(packed)));
+    }
+    let is_slow = matches!(dtype, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1);
+    let storage = if is_slow && on_host(device) {
         let CpuStorage::F32(values) = dtype.from_data(Cow::Owned(bytes)).dequantize(rows * columns)? else {
             candle_core::bail!("it does not dequantise to f32");
         };
-        let mut quantised = GgmlDType::Q8_0.cpu_zeros(rows * width);
-        quantised.from_float(&pad_rows(values, columns, width));
+        let mut quantised = GgmlDType::Q8_0.cpu_zeros(rows * columns);
+        quantised.from_float(&values);
         QStorage::Cpu(quantised)
-    } else if width != columns {
-        let padded = pad_rows(bytes, columns / BLOCK * BLOCK_BYTES, width / BLOCK * BLOCK_BYTES);
-        QStorage::from_data(Cow::Owned(padded), device, dtype)?
     } else {
         QStorage::from_data(Cow::Owned(bytes), device, dtype)?
     };
-    Ok(Weight::Matrix(Matrix::new(QTensor::new(storage, (rows, width))?, columns)?))
+    let weight = QMatMul::from_arc(Arc::new(QTensor::new(storage, (rows, columns))?))?;
+    Ok(Weight::Matrix(Matrix::Candle(weight)))
 }
 
 /// GGUF stores the query and key rows of the Llama family so that rotary pairs are neighbours; the kernels here rotate halves.
@@ -181,32 +236,4 @@ fn halves(bytes: &[u8], rows: usize, heads: usize) -> Vec<u8> {
         out.extend_from_slice(&bytes[source * row_bytes..(source + 1) * row_bytes]);
     }
     out
-}
-
-fn pad_rows<T: Copy + Default>(values: Vec<T>, columns: usize, width: usize) -> Vec<T> {
-    if columns == width {
-        return values;
-    }
-    let mut out = Vec::with_capacity(values.len() / columns * width);
-    for row in values.chunks_exact(columns) {
-        out.extend_from_slice(row);
-        out.resize(out.len() + width - columns, T::default());
-    }
-    out
-}
-
-fn row_width(columns: usize) -> usize {
-    let padded = columns.next_multiple_of(KERNEL_ROW);
-    if has_integer_kernels() && 3 * padded <= 4 * columns { padded } else { columns }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_integer_kernels() -> bool {
-    use std::arch::is_x86_feature_detected as detected;
-    (detected!("avx512f") && detected!("avx512vnni")) || (detected!("avxvnni") && detected!("avx2"))
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_integer_kernels() -> bool {
-    false
 }

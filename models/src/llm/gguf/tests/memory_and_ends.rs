@@ -8,7 +8,7 @@ use crate::llm::{GenerateRequest, LanguageModel, Message, Sampling, Speaker, Sto
 
 /// Bytes that `tokens` take in the alphabet's cache.
 fn budget(tokens: usize) -> usize {
-    16 * tokens
+    128 * tokens
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::cache::CacheShape;
 use super::super::inbox::{Inbox, Job, WAITING_BOUND};
+use super::super::kernels::Precision;
 use super::super::scheduler::{RUNNING_BOUND, Reader, Scheduler};
 use super::super::template::ChatTemplate;
 use super::super::{GgufModel, GgufOptions};
@@ -32,7 +33,7 @@ pub(super) struct Alphabet {
 
 impl Reader for &Alphabet {
     fn cache_shape(&self) -> CacheShape {
-        CacheShape { layers: 1, heads: 1, head_width: 2, device: Device::Cpu }
+        CacheShape { layers: 1, heads: 1, head_width: 2, device: Device::Cpu, precision: Precision::Single }
     }
 
     fn read(&self, segments: &mut [Segment<'_>]) -> candle_core::Result<Vec<Option<Vec<f32>>>> {
@@ -72,7 +73,7 @@ impl<'a> Bench<'a> {
         Self::with_budget(alphabet, 1 << 20)
     }
 
-    /// A token takes 16 bytes of the budget for caches.
+    /// A token takes 128 bytes of the budget for caches: rows are filled up to sixteen.
     pub fn with_budget(alphabet: &'a Alphabet, cache_budget: usize) -> Self {
         let file = on_disk(&Draft::new("llama").bytes());
         let tokens = Tokens::read(&GgufFile::open(file.path()).unwrap()).unwrap();

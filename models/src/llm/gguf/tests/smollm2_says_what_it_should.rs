@@ -48,12 +48,12 @@ fn path() -> PathBuf {
     path
 }
 
-fn starter() -> &'static Network {
+pub(super) fn starter() -> &'static Network {
     static STARTER: OnceLock<Network> = OnceLock::new();
     STARTER.get_or_init(|| network(&path()))
 }
 
-fn argmax(logits: &[f32]) -> u32 {
+pub(super) fn argmax(logits: &[f32]) -> u32 {
     (0u32..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0
 }
 

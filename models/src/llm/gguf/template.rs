@@ -13,6 +13,8 @@ use crate::llm::{Message, Speaker};
 
 /// Steps a rendering may take; a long conversation needs some thousands.
 const FUEL: u64 = 5_000_000;
+/// Bytes that replacing may make of a text: each step of a template may otherwise square what it holds.
+const REPLACED_LIMIT: usize = 16 << 20;
 const NAME: &str = "chat";
 
 pub(super) struct ChatTemplate {
@@ -86,7 +88,7 @@ fn python_method(_: &mut State, value: &Value, method: &str, arguments: &[Value]
             ("endswith", Some(suffix)) => Ok(text.ends_with(suffix).into()),
             ("split", Some(separator)) if !separator.is_empty() => Ok(text.split(separator).map(Value::from).collect()),
             ("split", None) => Ok(text.split_whitespace().map(Value::from).collect()),
-            ("replace", Some(from)) => Ok(text.replace(from, argument(1).ok_or_else(unknown)?).into()),
+            ("replace", Some(from)) => replaced(text, from, argument(1).ok_or_else(unknown)?).map(Value::from),
             ("upper", _) => Ok(text.to_uppercase().into()),
             ("lower", _) => Ok(text.to_lowercase().into()),
             ("capitalize" | "title", _) => Ok(capitalised(text).into()),
@@ -104,6 +106,14 @@ fn python_method(_: &mut State, value: &Value, method: &str, arguments: &[Value]
             pairs.collect::<Result<Vec<_>, Error>>().map(Value::from)
         }
         _ => Err(unknown()),
+    }
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> Result<String, Error> {
+    let grown = text.matches(from).count().checked_mul(to.len()).and_then(|more| more.checked_add(text.len()));
+    match grown {
+        Some(length) if length <= REPLACED_LIMIT => Ok(text.replace(from, to)),
+        _ => Err(Error::new(ErrorKind::InvalidOperation, "replacing makes the text too long")),
     }
 }
 
@@ -195,6 +205,17 @@ mod tests {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}x{% endfor %}{% endfor %}{% endfor %}";
         assert!(render(endless).is_err());
         assert!(render("{% for message in messages %}").is_err());
+    }
+
+    #[test]
+    fn a_template_that_squares_its_text_takes_no_memory() {
+        let squared = "{% set a = 'a' * 1000000 %}{{ a.replace('a', a) | length }}";
+        assert!(render(squared).is_err_and(|words| words.contains("too long")));
+        let between = "{{ ('a' * 1000000).replace('', 'b' * 1000000) | length }}";
+        assert!(render(between).is_err_and(|words| words.contains("too long")));
+        let doubled = "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}";
+        assert!(render(doubled).is_err());
+        assert_eq!(render("{{ 'abab'.replace('b', 'xyz') }}").unwrap(), "axyzaxyz");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Error, ErrorKind, State};
 
+/// Bytes that replacing may make of a text: each step of a template may otherwise square what it holds.
+const REPLACED_LIMIT: usize = 16 << 20;
+
 /// The methods of Python's `str` and `dict` that chat templates call.
 pub(super) fn method(_: &mut State, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
     let unknown = || Error::new(ErrorKind::UnknownMethod, format!("no method `{method}`"));
@@ -25,7 +28,7 @@ pub(super) fn method(_: &mut State, value: &Value, method: &str, arguments: &[Va
             ("removeprefix", Some(prefix)) => Ok(text.strip_prefix(prefix).unwrap_or(text).into()),
             ("removesuffix", Some(suffix)) => Ok(text.strip_suffix(suffix).unwrap_or(text).into()),
             ("split", None) => Ok(text.split_whitespace().map(Value::from).collect()),
-            ("replace", Some(from)) => Ok(text.replace(from, argument(1).ok_or_else(unknown)?).into()),
+            ("replace", Some(from)) => replaced(text, from, argument(1).ok_or_else(unknown)?).map(Value::from),
             ("upper", _) => Ok(text.to_uppercase().into()),
             ("lower", _) => Ok(text.to_lowercase().into()),
             ("capitalize" | "title", _) => Ok(capitalised(text).into()),
@@ -63,6 +66,14 @@ fn split(text: &str, method: &str, separator: &str, arguments: &[Value]) -> Resu
         parts.reverse();
         parts.into()
     })
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> Result<String, Error> {
+    let grown = text.matches(from).count().checked_mul(to.len()).and_then(|more| more.checked_add(text.len()));
+    match grown {
+        Some(length) if length <= REPLACED_LIMIT => Ok(text.replace(from, to)),
+        _ => Err(Error::new(ErrorKind::InvalidOperation, "replacing makes the text too long")),
+    }
 }
 
 fn capitalised(text: &str) -> String {

@@ -159,6 +159,17 @@ mod tests {
         assert!(render("{% for message in messages %}").is_err());
     }
 
+    #[test]
+    fn a_template_that_squares_its_text_takes_no_memory() {
+        let squared = "{% set a = 'a' * 1000000 %}{{ a.replace('a', a) | length }}";
+        assert!(render(squared).is_err_and(|words| words.contains("too long")));
+        let between = "{{ ('a' * 1000000).replace('', 'b' * 1000000) | length }}";
+        assert!(render(between).is_err_and(|words| words.contains("too long")));
+        let doubled = "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}";
+        assert!(render(doubled).is_err());
+        assert_eq!(render("{{ 'abab'.replace('b', 'xyz') }}").unwrap(), "axyzaxyz");
+    }
+
     /// The conversations of the tests below.
     fn said(turns: &[(Speaker, &str)]) -> Vec<Message> {
         turns.iter().map(|(speaker, text)| Message { speaker: *speaker, text: (*text).into() }).collect()

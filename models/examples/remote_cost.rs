@@ -1,14 +1,14 @@
 //! What asking a server through [`models::remote`] costs, against asking the same server by hand over a plain socket.
 //!
 //! `remote_cost [URL [MODEL]]`: alternates both, for the same words, and gives the medians of the time to the first piece and of the
-//! time a piece after it. Without a URL it asks a server of its own that sends its pieces as fast as they are taken, so that what
-//! remains is the cost itself.
+//! time a piece after it. Without a URL it asks a server of its own that sends a piece a millisecond, each with the time at which it
+//! was sent, and gives the median delay of a piece from there to whoever waits for it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use models::fallback::FallbackLlm;
@@ -20,10 +20,38 @@ use models::remote::{
 const RUNS: usize = 15;
 const PIECES: usize = 64;
 /// Of the built-in server.
-const OWN_PIECES: usize = 500;
+const OWN_PIECES: usize = 200;
+const PACE: Duration = Duration::from_millis(1);
+/// What the built-in server counts its times from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// To the first piece, to the last, and how many there were.
-type Run = (Duration, Duration, usize);
+/// What was measured of one reply.
+#[derive(Default)]
+struct Run {
+    began: Option<Instant>,
+    first: Duration,
+    last: Duration,
+    pieces: u32,
+    /// Of each piece that says when it was sent.
+    delays: Vec<Duration>,
+}
+
+impl Run {
+    fn begin() -> Self {
+        Self { began: Some(Instant::now()), ..Self::default() }
+    }
+
+    fn hear(&mut self, text: &str) {
+        let now = Instant::now();
+        self.last = self.began.map_or(Duration::ZERO, |began| now - began);
+        self.pieces += 1;
+        if self.pieces == 1 {
+            self.first = self.last;
+        } else if let Some(sent) = text.trim().parse().ok().map(Duration::from_nanos) {
+            self.delays.push((now - *START).saturating_sub(sent));
+        }
+    }
+}
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -31,7 +59,7 @@ fn main() {
         Some(url) => (url, PIECES),
         None => (own_server(), OWN_PIECES),
     };
-    let model = arguments.next().unwrap_or_default();
+    let model = arguments.next().unwrap_or_else(|| "any".to_owned());
     let io = IoThread::start().unwrap();
     let network = NetworkSettings { connect: Duration::from_secs(5), ca_file: None };
     let network = Network::new(Arc::clone(&io), &network).unwrap();
@@ -50,11 +78,9 @@ fn main() {
     let row = FallbackLlm::new(io, vec![Arc::new(remote)]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let host = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
-    let mut direct = BufReader::new(TcpStream::connect(&host).unwrap());
-    direct.get_ref().set_nodelay(true).unwrap();
     let (mut by_hand, mut by_engine) = (Vec::new(), Vec::new());
     for run in 0..=RUNS {
-        let one = ask_by_hand(&mut direct, &host, &model, limit);
+        let one = ask_by_hand(&host, &model, limit);
         let other = runtime.block_on(ask(&row, limit));
         // The first of each warms the server up.
         if run > 0 {
@@ -62,11 +88,14 @@ fn main() {
             by_engine.push(other);
         }
     }
-    println!("                 first piece      a piece after it    pieces");
+    println!("                 first piece      a piece after it    delay of a piece    pieces");
     for (name, runs) in [("by hand", &by_hand), ("remote + row", &by_engine)] {
-        let first = median(runs.iter().map(|run| run.0));
-        let each = median(runs.iter().filter(|run| run.2 > 1).map(|run| (run.1 - run.0) / (run.2 as u32 - 1)));
-        println!("{name:<14} {:>10.1} us {:>16.1} us {:>11}", micros(first), micros(each), runs[0].2);
+        let first = median(runs.iter().map(|run| run.first));
+        let each =
+            median(runs.iter().filter(|run| run.pieces > 1).map(|run| (run.last - run.first) / (run.pieces - 1)));
+        let delay = median(runs.iter().flat_map(|run| run.delays.iter().copied()));
+        let (first, each, delay) = (micros(first), micros(each), micros(delay));
+        println!("{name:<14} {first:>10.1} us {each:>16.1} us {delay:>16.1} us {:>9}", runs[0].pieces);
     }
 }
 
@@ -79,23 +108,21 @@ fn request(limit: usize) -> GenerateRequest {
 }
 
 async fn ask(row: &FallbackLlm, limit: usize) -> Run {
-    let began = Instant::now();
+    let mut run = Run::begin();
     let mut generation = row.generate(request(limit)).unwrap();
-    let (mut first, mut pieces) = (None, 0);
     while let Some(piece) = generation.next().await {
         match piece.unwrap() {
-            Piece::Text(_) => {
-                first.get_or_insert_with(|| began.elapsed());
-                pieces += 1;
-            }
+            Piece::Text(text) => run.hear(&text),
             Piece::Done { .. } => break,
         }
     }
-    (first.unwrap_or_default(), began.elapsed(), pieces)
+    run
 }
 
 /// The least that has to be done: one write, then lines, each parsed.
-fn ask_by_hand(stream: &mut BufReader<TcpStream>, host: &str, model: &str, limit: usize) -> Run {
+fn ask_by_hand(host: &str, model: &str, limit: usize) -> Run {
+    let mut stream = BufReader::new(TcpStream::connect(host).unwrap());
+    stream.get_ref().set_nodelay(true).unwrap();
     let body = serde_json::json!({
         "model": model, "stream": true, "stream_options": {"include_usage": true}, "max_tokens": limit, "seed": 0,
         "temperature": 0.0, "messages": [{"role": "user", "content": "Tell me about the sea."}],
@@ -105,24 +132,22 @@ fn ask_by_hand(stream: &mut BufReader<TcpStream>, host: &str, model: &str, limit
         "POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    let began = Instant::now();
+    let mut run = Run::begin();
     stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
-    let (mut first, mut last, mut pieces, mut line) = (None, Duration::ZERO, 0, String::new());
+    let mut line = String::new();
     // Up to the last chunk, which is empty.
     while line != "0\r\n" {
         line.clear();
-        assert!(stream.read_line(&mut line).unwrap() > 0, "the server closes");
+        if stream.read_line(&mut line).unwrap() == 0 {
+            break;
+        }
         let Some(data) = line.strip_prefix("data: ").filter(|data| data.starts_with('{')) else { continue };
         let value: serde_json::Value = serde_json::from_str(data).unwrap();
-        if value["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()) {
-            first.get_or_insert_with(|| began.elapsed());
-            last = began.elapsed();
-            pieces += 1;
+        if let Some(text) = value["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty()) {
+            run.hear(text);
         }
     }
-    line.clear();
-    stream.read_line(&mut line).unwrap();
-    (first.unwrap_or_default(), last, pieces)
+    run
 }
 
 fn median(values: impl Iterator<Item = Duration>) -> Duration {
@@ -164,8 +189,10 @@ fn answer(mut stream: BufReader<TcpStream>) -> Option<()> {
         stream.read_exact(&mut vec![0; length]).ok()?;
         let mut send = |text: &str| stream.get_mut().write_all(text.as_bytes()).ok();
         send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
-        for piece in 0..OWN_PIECES {
-            let data = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" {piece}\"}}}}]}}\n\n");
+        for _ in 0..OWN_PIECES {
+            std::thread::sleep(PACE);
+            let sent = START.elapsed().as_nanos();
+            let data = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" {sent}\"}}}}]}}\n\n");
             send(&format!("{:x}\r\n{data}\r\n", data.len()))?;
         }
         let data = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";

@@ -122,6 +122,10 @@ async fn reply(
             if pieces.send(Ok(Piece::Text(said.text))).await.is_err() {
                 return Ok(answer);
             }
+            if counted == 1 {
+                // More may have come with it: whoever waits for the first word goes before them.
+                tokio::task::yield_now().await;
+            }
         }
         finished = finished.or(said.finished);
         if finished.is_some_and(|_| usage.is_some()) || answer.is_done {

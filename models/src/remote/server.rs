@@ -1,6 +1,6 @@
 //! One server as an engine uses it: asked with its key, within its time, again where that helps, and left alone while it is down.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ pub(super) struct Server {
     network: Arc<Network>,
     guard: Mutex<Guard>,
     in_flight: AtomicUsize,
+    /// It answers, but lists no models: asking each time would cost each request a round trip.
+    lists_none: AtomicBool,
     /// The model it listed first.
     first_model: OnceLock<String>,
 }
@@ -118,6 +120,7 @@ impl Server {
             section,
             network,
             in_flight: AtomicUsize::new(0),
+            lists_none: AtomicBool::new(false),
             first_model: OnceLock::new(),
         })
     }
@@ -273,8 +276,10 @@ impl Server {
         if !self.settings.model.is_empty() {
             return self.settings.model.clone();
         }
-        if self.first_model.get().is_none() {
-            let _ = self.models().await;
+        if self.first_model.get().is_none() && !self.lists_none.load(Ordering::Relaxed) {
+            let listed = self.models().await;
+            let answers = matches!(listed, Ok(_) | Err(Failure::Status { .. } | Failure::Nonsense(_)));
+            self.lists_none.store(answers && self.first_model.get().is_none(), Ordering::Relaxed);
         }
         self.known_model().to_owned()
     }

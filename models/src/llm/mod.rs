@@ -130,6 +130,11 @@ pub trait LanguageModel: Send + Sync {
     fn name(&self) -> String;
     /// Queues the request; [`EngineError::Overloaded`] at once if the queue is full.
     fn generate(&self, request: GenerateRequest) -> Result<Generation, EngineError>;
+    /// The same for somebody who can wait: while any reply asked for by [`Self::generate`] is being written, this one stands
+    /// still. An engine that cannot tell them apart treats them alike.
+    fn generate_when_idle(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
+        self.generate(request)
+    }
     /// The conversation is over: its cache may go.
     fn forget(&self, conversation: &str);
 }

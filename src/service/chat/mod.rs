@@ -40,7 +40,7 @@ pub async fn complete(State(service): State<Arc<Service>>, request: Request) -> 
     let Asked { messages, sampling, cache_key, stream, include_usage, .. } = asked;
     let conversation = service.caches.name(cache_key.as_deref(), llm.as_ref());
     let generation = llm
-        .generate(GenerateRequest { conversation, messages, sampling })
+        .generate_when_idle(GenerateRequest { conversation, messages, sampling })
         .map_err(|e| failure::engine(&e, "messages"))?;
     let mut writing = Writing { generation, deadline: Instant::now() + LONGEST_ANSWER, turn };
     let reply = Reply::new(model, include_usage);

@@ -19,6 +19,8 @@ pub(super) struct Job {
     pub request: GenerateRequest,
     pub pieces: Sender<Result<Piece, EngineError>>,
     pub cancelled: Cancelled,
+    /// Stands still while others are answered.
+    pub yields: bool,
 }
 
 /// What calls leave for the thread.

@@ -131,6 +131,20 @@ impl LanguageModel for GgufModel {
     }
 
     fn generate(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
+        self.submit(request, false)
+    }
+
+    fn generate_when_idle(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
+        self.submit(request, true)
+    }
+
+    fn forget(&self, conversation: &str) {
+        self.inbox.forget(conversation);
+    }
+}
+
+impl GgufModel {
+    fn submit(&self, request: GenerateRequest, yields: bool) -> Result<Generation, EngineError> {
         if request.messages.last().is_none_or(|message| message.speaker != Speaker::User) {
             return Err(EngineError::BadRequest("a conversation must end with the user's message".into()));
         }
@@ -139,12 +153,8 @@ impl LanguageModel for GgufModel {
         }
         Outlet::check(&request.sampling)?;
         let (generation, pieces, cancelled) = Generation::new();
-        self.inbox.submit(Job { request, pieces, cancelled })?;
+        self.inbox.submit(Job { request, pieces, cancelled, yields })?;
         Ok(generation)
-    }
-
-    fn forget(&self, conversation: &str) {
-        self.inbox.forget(conversation);
     }
 }
 

@@ -212,7 +212,7 @@ impl<R: Reader> Scheduler<R> {
     }
 
     fn start(&mut self, job: Job) {
-        let Job { request, pieces, cancelled } = job;
+        let Job { request, pieces, cancelled, yields } = job;
         match guarded(|| self.prepare(&request)) {
             Ok(Prepared { prompt, limit, dropped }) => self.held_up.push_back(Sequence {
                 conversation: request.conversation,
@@ -231,6 +231,7 @@ impl<R: Reader> Scheduler<R> {
                 pieces,
                 unsent: VecDeque::new(),
                 cancelled,
+                yields,
                 forgotten: false,
             }),
             // The channel is empty: there is room; and if nobody listens, nobody minds.
@@ -265,8 +266,10 @@ impl<R: Reader> Scheduler<R> {
 
     /// One pass through the network for all that run, and what follows from it.
     pub fn step(&mut self) {
+        let somebody_waits = self.running.iter().any(|sequence| sequence.is_running() && !sequence.yields);
+        let has_turn = |sequence: &Sequence| sequence.is_running() && !(somebody_waits && sequence.yields);
         let unread: Vec<usize> =
-            self.running.iter().map(|sequence| if sequence.is_running() { sequence.unread() } else { 0 }).collect();
+            self.running.iter().map(|sequence| if has_turn(sequence) { sequence.unread() } else { 0 }).collect();
         let others_wait = unread.iter().filter(|&&unread| unread > 0).count() > 1;
         let shares = shares(&unread, self.pace.share(others_wait));
         let started = self.reader.now();

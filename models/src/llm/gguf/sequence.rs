@@ -30,6 +30,8 @@ pub(super) struct Sequence {
     /// What the consumer had no room for: at most a text and the end.
     pub unsent: VecDeque<Result<Piece, EngineError>>,
     pub cancelled: Cancelled,
+    /// Stands still while others, who cannot wait, are answered.
+    pub yields: bool,
     /// Its conversation was forgotten meanwhile.
     pub forgotten: bool,
 }

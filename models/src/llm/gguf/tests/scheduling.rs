@@ -88,8 +88,16 @@ impl<'a> Bench<'a> {
 
     pub fn ask_for(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
         let (generation, pieces, cancelled) = Generation::new();
-        self.inbox.submit(Job { request, pieces, cancelled })?;
+        self.inbox.submit(Job { request, pieces, cancelled, yields: false })?;
         Ok(generation)
+    }
+
+    /// For somebody who can wait.
+    fn ask_when_idle(&self, conversation: &str, words: &str, max_tokens: usize) -> Generation {
+        let (generation, pieces, cancelled) = Generation::new();
+        let request = request(conversation, words, max_tokens);
+        self.inbox.submit(Job { request, pieces, cancelled, yields: true }).unwrap();
+        generation
     }
 
     pub fn step(&mut self) {
@@ -155,6 +163,22 @@ fn a_long_prompt_does_not_silence_the_others() {
 }
 
 #[test]
+fn who_can_wait_stands_still_while_a_call_is_answered_and_loses_nothing() {
+    let alphabet = Alphabet::default();
+    let mut bench = Bench::new(&alphabet);
+    let patient = bench.ask_when_idle("patient", &"a long story ".repeat(30), 40);
+    (0..3).for_each(|_| bench.step());
+    let before = alphabet.steps.borrow().len();
+    let call = bench.ask("call", "hi", 20).unwrap();
+    (0..20).for_each(|_| bench.step());
+    let steps = alphabet.steps.borrow()[before..].to_vec();
+    assert!(before >= 3 && steps.iter().all(|step| step.len() == 1), "{steps:?}");
+    assert_eq!(heard(call).unwrap().0.len(), 20);
+    bench.work();
+    assert_eq!(heard(patient).unwrap().0.len(), 40);
+}
+
+#[test]
 fn a_slow_machine_reads_less_of_a_long_prompt_in_a_step() {
     let alphabet = Alphabet::default();
     alphabet.slower.set(4);
@@ -207,7 +231,7 @@ fn a_slow_listener_stalls_only_itself_and_loses_nothing() {
 
 fn job_of(conversation: &str) -> Job {
     let (_, pieces, cancelled) = Generation::new();
-    Job { request: request(conversation, "hi", 1), pieces, cancelled }
+    Job { request: request(conversation, "hi", 1), pieces, cancelled, yields: false }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod activations;
 mod attention;
 mod lanes;
+mod memory;
 mod packed;
 mod past;
 mod pointwise;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
+use super::memory::Lines;
 use super::source::{self, SourceBlock};
 
 /// Columns that share a scale.
@@ -100,13 +101,24 @@ impl Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Line([u8; LINE]);
 
+#[cfg(test)]
+impl Line {
+    pub fn of(byte: u8) -> Self {
+        Self([byte; LINE])
+    }
+
+    pub fn bytes(&self) -> [u8; LINE] {
+        self.0
+    }
+}
+
 /// A matrix, `rows` outputs × `columns` inputs. Cloning shares it.
 #[derive(Clone)]
 pub(in crate::llm::gguf) struct Packed {
     kind: Kind,
     rows: usize,
     columns: usize,
-    codes: Arc<Vec<Line>>,
+    codes: Arc<Lines>,
     scales: Arc<Vec<u8>>,
 }
 
@@ -119,10 +131,10 @@ impl Packed {
             return None;
         }
         let (blocks, groups) = (columns / BLOCK, rows.div_ceil(GROUP));
-        let mut codes = vec![Line([0; LINE]); groups * blocks * kind.bits()];
+        let mut lines = Lines::zeroed(groups * blocks * kind.bits())?;
         let mut scales = vec![0; groups * kind.scale_bytes(blocks)];
         let per_group =
-            codes.chunks_exact_mut(blocks * kind.bits()).zip(scales.chunks_exact_mut(kind.scale_bytes(blocks)));
+            lines.fill().chunks_exact_mut(blocks * kind.bits()).zip(scales.chunks_exact_mut(kind.scale_bytes(blocks)));
         for (group, (codes, scales)) in per_group.enumerate() {
             for lane in 0..GROUP.min(rows - group * GROUP) {
                 let row = group * GROUP + lane;
@@ -134,7 +146,7 @@ impl Packed {
                 }
             }
         }
-        Some(Self { kind, rows, columns, codes: codes.into(), scales: scales.into() })
+        Some(Self { kind, rows, columns, codes: lines.into(), scales: scales.into() })
     }
 
     pub fn rows(&self) -> usize {

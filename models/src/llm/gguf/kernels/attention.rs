@@ -211,13 +211,14 @@ unsafe fn meet_as<L: Lanes, E: Element, const COUNT: usize>(tile: &Tile<'_>, pai
             let mut sums = [[L::splat(0.0); COUNT]; 2];
             for column in 0..head_width {
                 let key = E::load::<L>(keys.add(column * POSITIONS));
-                for index in 0..COUNT {
+                for (index, sum) in sums[column % 2].iter_mut().enumerate() {
                     let query = L::splat(queries.as_ptr().add(index * head_width + column).read());
-                    sums[column % 2][index] = L::fma(query, key, sums[column % 2][index]);
+                    *sum = L::fma(query, key, *sum);
                 }
             }
-            for index in 0..COUNT {
-                L::store(L::add(sums[0][index], sums[1][index]), scores.as_mut_ptr().add(index * span + place));
+            let [even, odd] = sums;
+            for (index, (even, odd)) in even.into_iter().zip(odd).enumerate() {
+                L::store(L::add(even, odd), scores.as_mut_ptr().add(index * span + place));
             }
         }
         let mut totals = [0.0; COUNT];

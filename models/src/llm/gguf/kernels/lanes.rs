@@ -79,7 +79,7 @@ pub(super) trait Lanes: Copy {
         unsafe {
             let a = Self::max(Self::min(a, Self::splat(88.0)), Self::splat(-87.0));
             let whole = Self::round(Self::mul(a, Self::splat(std::f32::consts::LOG2_E)));
-            let rest = Self::fma(whole, Self::splat(-0.693_359_375), a);
+            let rest = Self::fma(whole, Self::splat(-0.693_359_4), a);
             let rest = Self::fma(whole, Self::splat(2.121_944_4e-4), rest);
             let mut series = Self::splat(1.987_569_1e-4);
             for factor in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {

@@ -41,7 +41,7 @@ impl Task for Gate<'_> {
                     Activation::Silu => x,
                     Activation::GeluTanh => {
                         let cubed = L::mul(L::mul(x, x), x);
-                        L::mul(L::fma(cubed, L::splat(0.044_715), x), L::splat(1.595_769_1))
+                        L::mul(L::fma(cubed, L::splat(0.044_715), x), L::splat(1.595_769))
                     }
                 };
                 let one = L::splat(1.0);

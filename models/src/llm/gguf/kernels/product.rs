@@ -197,7 +197,7 @@ unsafe fn unpack<L: Lanes, F: Format>(codes: *const u8, word: usize) -> L::Int {
             return L::load_bytes(line(word));
         }
         let pair = L::load_bytes(line(word / 2));
-        let low = L::and(if word % 2 == 0 { pair } else { L::shift(pair, 4) }, L::splat_byte(0x0f));
+        let low = L::and(if word.is_multiple_of(2) { pair } else { L::shift(pair, 4) }, L::splat_byte(0x0f));
         match bits {
             5 => L::or(low, L::and(L::shift(L::load_bytes(line(4)), word as i32 - 4), L::splat_byte(0x10))),
             6 => {

@@ -25,18 +25,17 @@ fn each_of_a_thousand_next_words_is_llama_cpps_or_a_near_tie() {
     let network = starter();
     let mut caches: Vec<KvCache> = cases.iter().map(|_| fresh(network)).collect();
     let mut next: Vec<Vec<u32>> = cases.iter().map(|case| case.prompt.clone()).collect();
-    let (mut ties, mut exact) = (Vec::new(), vec![0; cases.len()]);
+    let mut ties = Vec::new();
     for step in 0..50 {
         let mut segments: Vec<Segment<'_>> =
             caches.iter_mut().zip(&next).map(|(cache, tokens)| Segment { cache, tokens, wants_logits: true }).collect();
         let logits = network.forward(&mut segments).unwrap();
         // Their word is read on, whatever ours was: the steps after a difference count as well.
         next = cases.iter().map(|case| vec![case.steps[step][0].0]).collect();
-        for (index, (case, logits)) in cases.iter().zip(logits).enumerate() {
+        for (case, logits) in cases.iter().zip(logits) {
             let (logits, theirs) = (logits.unwrap(), &case.steps[step]);
             let (ours, said) = (argmax(&logits), theirs[0].0);
             if ours == said {
-                exact[index] += usize::from(exact[index] == step);
                 continue;
             }
             let here = logits[ours as usize] - logits[said as usize];
@@ -49,7 +48,5 @@ fn each_of_a_thousand_next_words_is_llama_cpps_or_a_near_tie() {
             ties.push((case.question.as_str(), step, ours, said, here, there));
         }
     }
-    let whole = exact.iter().filter(|&&exact| exact == 50).count();
-    println!("{whole} of 20 texts are the same to the last of 50 words; near ties: {ties:#?}");
     assert!(ties.len() <= 40, "{} of 1000 steps differ: {ties:?}", ties.len());
 }

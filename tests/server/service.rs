@@ -129,9 +129,13 @@ fn a_server_that_is_loading_says_how_far_it_is_and_goes_on_by_itself() {
     let refused = post(&server, "/v1/chat/completions", "application/json", asked.as_bytes());
     assert_eq!((refused.status, refused.error_code().as_str()), (503, "server_loading"));
 
-    // What comes is no model: the server then says what is missing, instead of loading for ever.
-    // It may be gone before it has read all.
-    let _ = std::fs::write(&pipe, b"no model at all");
+    // What comes is no model: the server then says what is missing, instead of loading for ever. It looks at the file's head
+    // when it plans its memory, reads it again when it loads it, and may be gone before it has read all.
+    std::thread::spawn(move || {
+        while pipe.exists() {
+            let _ = std::fs::write(&pipe, b"no model at all");
+        }
+    });
     let health = server.until_known();
     assert_eq!((health.status, &health.json()["status"]), (503, &json!("down")));
     assert_eq!(health.json()["models"]["llm"]["state"], "missing");

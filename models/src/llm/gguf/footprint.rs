@@ -14,7 +14,8 @@ const WORKING: u64 = 256 << 20;
 pub struct Footprint {
     /// Of all tensors as the file holds them, which is how they are kept.
     pub weights: u64,
-    /// Keys and values of one token in all layers, in single precision.
+    /// Keys and values of one token in all layers, in single precision as cards keep them; the processor takes half of it beside
+    /// quantised weights.
     pub per_token: u64,
     /// Activations and logits, whatever the number of conversations.
     pub working: u64,

@@ -90,15 +90,7 @@ impl TextToSpeech for RemoteTts {
 
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
         let voice = self.voice(&request.voice)?;
-        let length = request.text.chars().count();
-        if length > TEXT_MAX {
-            return Err(EngineError::BadRequest(format!(
-                "the text has {length} characters and at most {TEXT_MAX} are said at once; send it sentence by sentence"
-            )));
-        }
-        if !request.text.chars().any(char::is_alphanumeric) {
-            return Err(EngineError::BadRequest("the text has nothing that can be spoken; leave it out".into()));
-        }
+        crate::tts::check_text(&request.text, TEXT_MAX)?;
         let mut trial = self.server.admit(IN_FLIGHT_MAX)?;
         let (speech, chunks, _) = Speech::new();
         let asked = Asked { text: request.text, voice, encoding: self.encoding, rate: self.rate };

@@ -100,11 +100,26 @@ impl Speech {
     }
 }
 
+/// Refuses a text of more than `most` characters, and one without anything to say: what every voice asks before it queues.
+pub(crate) fn check_text(text: &str, most: usize) -> Result<(), EngineError> {
+    let length = text.chars().count();
+    if length > most {
+        return Err(EngineError::BadRequest(format!(
+            "the text has {length} characters and at most {most} are said at once; send it in parts"
+        )));
+    }
+    if !text.chars().any(char::is_alphanumeric) {
+        return Err(EngineError::BadRequest("the text has nothing that can be spoken; leave it out".into()));
+    }
+    Ok(())
+}
+
 /// A blocking synthesiser on one thread.
 pub trait Synthesizer: Send {
     fn name(&self) -> String;
     fn voices(&self) -> Vec<Voice>;
-    /// Says `text`, which is words by now ([`crate::text::spoken_form`]), giving chunks to `sink` as they are made; stops within one chunk of `ControlFlow::Break`. The service
+    /// Says `text`, which is words by now ([`crate::text::spoken_form`]), giving chunks to `sink` as they are made; stops within
+    /// one chunk of `ControlFlow::Break`. The service
     /// trims leading silence.
     fn synthesize(
         &mut self,

@@ -122,15 +122,7 @@ impl TextToSpeech for SpeechService {
 
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
         let voice = self.voice(&request.voice)?;
-        let length = request.text.chars().count();
-        if length > TEXT_MAX {
-            return Err(EngineError::BadRequest(format!(
-                "the text has {length} characters and at most {TEXT_MAX} are said at once; send it sentence by sentence"
-            )));
-        }
-        if !request.text.chars().any(char::is_alphanumeric) {
-            return Err(EngineError::BadRequest("the text has nothing that can be spoken; leave it out".into()));
-        }
+        super::check_text(&request.text, TEXT_MAX)?;
         let (speech, chunks, cancelled) = Speech::new();
         let (queued, language, voice) = (Instant::now(), voice.language, voice.id.clone());
         let job = Job { text: request.text, voice, language, queued, chunks, cancelled };

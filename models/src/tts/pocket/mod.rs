@@ -32,6 +32,8 @@ pub use weights::probe;
 
 /// What its voices' ids begin with.
 pub const ENGINE: &str = "pocket-tts";
+/// What the releases here speak.
+const LANGUAGE: &str = "en-US";
 
 #[cfg(test)]
 mod tests;

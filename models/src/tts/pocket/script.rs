@@ -4,6 +4,7 @@
 use super::config::Config;
 use super::tokens::Tokens;
 use crate::error::EngineError;
+use crate::tts::check_text;
 
 /// Tokens of one piece; the model was trained on single sentences and skips words of longer ones.
 const PIECE_TOKENS: usize = 50;
@@ -29,16 +30,8 @@ pub(super) struct Piece {
 
 /// Refuses what this model has no sounds for; `voice` is named in the error.
 pub(super) fn check(text: &str, voice: &str) -> Result<(), EngineError> {
-    let length = text.chars().count();
-    if length > TEXT_MAX {
-        return Err(EngineError::BadRequest(format!(
-            "the text has {length} characters and at most {TEXT_MAX} are said at once; send it in parts"
-        )));
-    }
+    check_text(text, TEXT_MAX)?;
     let spoken = text.chars().filter(|c| c.is_alphanumeric()).count();
-    if spoken == 0 {
-        return Err(EngineError::BadRequest("the text has nothing that can be spoken; leave it out".into()));
-    }
     let latin = text.chars().filter(|c| c.is_alphanumeric() && is_latin(*c)).count();
     if 2 * latin <= spoken {
         return Err(EngineError::BadRequest(format!(

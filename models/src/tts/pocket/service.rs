@@ -19,7 +19,7 @@ use super::speech::{Job, Progress, Speaking, failed};
 use super::tokens::Tokens;
 use super::voice::VoiceState;
 use super::weights::{SafeFile, corrupt};
-use super::{ENGINE, reference, rota, script};
+use super::{ENGINE, LANGUAGE, reference, rota, script};
 use crate::error::EngineError;
 use crate::tts::service::{Load, QUEUE_BOUND};
 use crate::tts::{ClonedVoice, SpeakRequest, Speech, TextToSpeech, Voice, VoiceCloner};
@@ -71,7 +71,7 @@ impl PocketTts {
         presets: Vec<(String, PathBuf)>,
     ) -> Result<Self, EngineError> {
         let rate = SampleRate::new(model.config.mimi.sample_rate).ok_or_else(|| failed("its sample rate is absurd"))?;
-        let voice = |name: &String| Voice { id: id(name), name: name.clone(), language: "en-US", rate };
+        let voice = |name: &String| Voice { id: id(name), name: name.clone(), language: LANGUAGE, rate };
         let voices = presets.iter().map(|(name, _)| voice(name)).collect();
         let presets = presets.into_iter().map(|(name, path)| (id(&name), path)).collect();
         let state = Mutex::new(State { presets, ..State::default() });
@@ -169,7 +169,7 @@ impl VoiceCloner for PocketTts {
             .and_then(|mut file| VoiceState::read(&mut file, &model.config, Some(&model.fingerprint)));
         let state = read.map_err(|flaw| refuse(format!("the voice {name:?} cannot be used: {flaw}")))?;
         self.shared.keep(id.clone(), Arc::new(state))?;
-        Ok(Voice { id, name: name.into(), language: "en-US", rate: self.rate })
+        Ok(Voice { id, name: name.into(), language: LANGUAGE, rate: self.rate })
     }
 
     fn remove_voice(&self, id: &str) -> bool {

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::LANGUAGE;
 use super::codec::DecoderState;
 use super::model::{Model, Noise, Thinking};
 use super::script;
@@ -17,6 +18,7 @@ use super::tokens::Tokens;
 use super::voice::VoiceState;
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
+use crate::text::spoken_form;
 use crate::tts::CHUNKS_BOUND;
 use crate::tts::trim::EdgeTrim;
 
@@ -78,7 +80,8 @@ impl Speaking {
         tokens: &Tokens,
         rate: SampleRate,
     ) -> Result<Self, EngineError> {
-        let mut pieces = VecDeque::from(script::pieces(&job.text, tokens, &model.config)?);
+        let spoken = spoken_form(&job.text, LANGUAGE);
+        let mut pieces = VecDeque::from(script::pieces(&spoken, tokens, &model.config)?);
         let Some(thinking) = next_piece(&mut pieces, &voice, model, tokens)? else {
             return Err(EngineError::BadRequest("the text has nothing that can be spoken; leave it out".into()));
         };

@@ -57,6 +57,17 @@ async fn speeches_asked_for_together_all_come_out_whole() {
 }
 
 #[tokio::test]
+async fn numbers_and_dates_are_said_in_words() {
+    // Every text is spoken to its greatest length, which its tokens decide.
+    let engine = engine(|_| ());
+    let mut lengths = Vec::new();
+    for text in ["On 3/14 it costs $45.50.", "On March fourteenth it costs forty-five dollars and fifty cents."] {
+        lengths.push(whole(engine.speak(request(text, Instant::now())).unwrap()).await.unwrap().len());
+    }
+    assert_eq!(lengths[0], lengths[1]);
+}
+
+#[tokio::test]
 async fn speech_of_one_who_has_gone_stops_within_a_frame() {
     let engine = engine(|_| ());
     let now = Instant::now();

@@ -12,6 +12,8 @@ use signaling::line::{CallId, ConversationId, Item, ItemId, ReplyId, Timings};
 pub struct TurnRecord {
     pub conversation: ConversationId,
     pub call: CallId,
+    /// Whose key the call came in with; `None` where it has no owner but the server's own.
+    pub owner: Option<String>,
     /// Which door the call came in by.
     pub door: &'static str,
     pub started: SystemTime,

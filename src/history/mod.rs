@@ -5,6 +5,7 @@
 
 mod read;
 mod schema;
+mod viewer;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use signaling::line::{ConversationId, Item};
 use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
 
 pub use self::read::{ConversationSummary, Side, StoredSide, StoredTurn};
+pub use self::viewer::Viewer;
 
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]

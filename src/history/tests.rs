@@ -19,6 +19,7 @@ fn turn(conversation: &ConversationId, text: &str, started: u64) -> TurnRecord {
     TurnRecord {
         conversation: conversation.clone(),
         call: CallId::fresh(),
+        owner: None,
         door: "webrtc",
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(started),
         question: Some(Question {

@@ -145,6 +145,7 @@ fn turn(second: u64) -> TurnRecord {
     TurnRecord {
         conversation: ConversationId::fresh(),
         call: CallId::fresh(),
+        owner: None,
         door: "webrtc",
         started: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
         question: Some(question),

@@ -67,6 +67,7 @@ impl Ledger<'_> {
         Step::Keep(Box::new(TurnRecord {
             conversation: self.session.conversation.clone(),
             call: self.session.call.clone(),
+            owner: None,
             door: self.door,
             started: wall + started.saturating_duration_since(start),
             question,

@@ -414,6 +414,8 @@ pub struct Usage {
     /// Of the input, how many were still in the key-value cache.
     pub cached_tokens: u32,
     pub output_tokens: u32,
+    /// Oldest messages of the conversation that the model's context had no room for.
+    pub dropped_messages: u32,
 }
 
 /// An error as a client sees it.

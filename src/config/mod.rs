@@ -15,12 +15,14 @@ mod validate;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use self::settings::Chinese;
 pub use flags::ConfigFlags;
+use models::stt::script::Script;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    Chinese, Config, Engines, Field, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, SessionDefaults,
+    Config, Engines, Field, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, SessionDefaults,
     SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
@@ -51,6 +53,16 @@ impl Config {
     /// Whether other machines can connect.
     pub fn is_public(&self) -> bool {
         !self.listen.ip().is_loopback()
+    }
+}
+
+impl Stt {
+    pub fn script(&self) -> Script {
+        match self.chinese {
+            Chinese::Auto => Script::ByLanguage,
+            Chinese::Traditional => Script::Traditional,
+            Chinese::AsHeard => Script::AsHeard,
+        }
     }
 }
 

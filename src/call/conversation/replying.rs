@@ -157,6 +157,7 @@ impl Conversation {
                     input_tokens: usage.prompt_tokens,
                     cached_tokens: usage.cached_tokens,
                     output_tokens: usage.generated_tokens,
+                    dropped_messages: usage.dropped_messages,
                 };
                 match reason {
                     StopReason::EndOfTurn | StopReason::StopString => live.reply.finish_writing(),

@@ -42,6 +42,8 @@ export class MockServer {
     /** `[pattern, ms]`: how long such requests are left waiting. */
     this.delays = [];
     this.key = null;
+    /** The form of the last sample that came, as text. */
+    this.sample = '';
     /** `METHOD /path?query`, the newest last. */
     this.asked = [];
     this.streams = new Set();
@@ -158,6 +160,7 @@ export class MockServer {
 
   voice(response, method, id, rest, body) {
     if (id === undefined) {
+      this.sample = body.text.slice(0, 4_000);
       const name = /name="name"\r\n\r\n([^\r]*)/.exec(body.text)?.[1] ?? 'Voice';
       if (this.voices.some((voice) => voice.name === name)) return refuse(response, 400, 'name_taken', `another voice is called ${name}`);
       const made = { ...this.voices[0], id: `vp_${this.voices.length}`, name, state: this.cloning.available ? 'computing' : 'waiting', duration: 6.2 };

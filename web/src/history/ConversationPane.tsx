@@ -149,9 +149,9 @@ function Heading({ conversation: { id, title, createdAt } }: { conversation: Con
   const stamp = createdAt.toISOString().slice(0, 10);
   return (
     <div className={styles.heading}>
-      <h2 ref={heading} tabIndex={-1} data-testid="conversation-title">
+      <h1 ref={heading} tabIndex={-1} data-testid="conversation-title">
         {title === null ? <time dateTime={createdAt.toISOString()}>{shown}</time> : shown}
-      </h2>
+      </h1>
       <div className={styles.tools}>
         <button
           type="button"

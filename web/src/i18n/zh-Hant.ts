@@ -222,7 +222,7 @@ export const zhHant: Dictionary = {
     today: '今天',
     yesterday: '昨天',
     noTurns: '這次通話在開口之前就結束了。',
-    voice: '語音：{{name}}',
+    voice: '聲音：{{name}}',
     playUser: '播放您說的話',
     playAssistant: '播放 Avatar 的回覆',
     pause: '暫停',

@@ -46,7 +46,7 @@ export function StatusBadge() {
             {view.health.calls !== null && <p className={styles.calls}>{t('status.calls', view.health.calls)}</p>}
           </>
         )}
-        <Link href="/status" className={`button small ${styles.more}`} onClick={() => popover.current?.hidePopover()}>
+        <Link href="/status" data-testid="status-more" className={`button small ${styles.more}`} onClick={() => popover.current?.hidePopover()}>
           {t('status.more')}
         </Link>
       </div>

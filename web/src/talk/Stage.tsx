@@ -40,7 +40,9 @@ export function Stage({ view }: { view: CallView }) {
 
       {/* A failure says more than the state's one word, in the same place. */}
       <div className={stance === 'failed' ? 'visually-hidden' : styles.words}>
-        <h1 role="status">{t(`talk.state.${stance}`)}</h1>
+        <h1>
+          <span role="status">{t(`talk.state.${stance}`)}</span>
+        </h1>
         {stance !== 'failed' && <p>{hint(stance)}</p>}
       </div>
 

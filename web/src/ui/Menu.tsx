@@ -20,7 +20,8 @@ export function Menu({ label, items, testid }: { label: string; items: MenuItem[
           <Ellipsis size={20} aria-hidden="true" />
         </button>
       </Dropdown.Trigger>
-      <Dropdown.Portal>
+      {/* Inside the main landmark, and above what scrolls in it. */}
+      <Dropdown.Portal container={document.getElementById('main')}>
         <Dropdown.Content className={styles.menu} align="end" sideOffset={6} collisionPadding={12}>
           {items.map(({ key, label: text, icon: Icon, danger = false, disabled = false, run }) => (
             <Dropdown.Item

@@ -98,7 +98,7 @@ export function AddVoice({ cloning, onClose }: { cloning: Cloning | undefined; o
             <label htmlFor={`${id}-transcript`}>{t('voices.transcript')}</label>
             <textarea
               id={`${id}-transcript`}
-              rows={2}
+              rows={3}
               maxLength={2_000}
               value={transcript}
               placeholder={t('voices.transcriptPlaceholder')}

@@ -80,6 +80,8 @@ export class Call {
   private talk: Resumption | null = null;
   private servers: RTCIceServer[] = [];
   private connection: Connection | null = null;
+  /** The broken one, until another has taken over. */
+  private former: Connection | null = null;
   private microphone: MediaStream | null = null;
   private context: AudioContext | null = null;
   private microphoneMeter: Meter | null = null;
@@ -362,12 +364,14 @@ export class Call {
   }
 
   private callAgain(): void {
-    // Its word on what happens to it is of no interest any more; the server keeps the talk.
-    const { connection } = this;
+    // Its word on what happens to it is of no interest any more. Closed now, the server could take it for a hang-up: it is let go
+    // when the new one has taken its place.
+    this.former ??= this.connection;
     this.connection = null;
-    connection?.abandon();
     this.try(async (signal) => {
       await this.dial(signal);
+      this.former?.abandon();
+      this.former = null;
       return { kind: 'called' };
     });
   }
@@ -399,6 +403,8 @@ export class Call {
     this.link = linkUp;
     this.connection?.close();
     this.connection = null;
+    this.former?.abandon();
+    this.former = null;
     this.talk = null;
     for (const track of this.microphone?.getTracks() ?? []) track.stop();
     this.microphone = null;

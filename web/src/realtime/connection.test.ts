@@ -132,12 +132,12 @@ describe('a call', () => {
     await connect(microphoneOf(track()), [], null, { ...hooks(), survives: () => true }, new AbortController().signal);
     window.dispatchEvent(new Event('pagehide'));
     expect(deleted).toHaveLength(0);
-    expect(FakePeer.last.closed).toBe(true);
+    expect(FakePeer.last.closed).toBe(false);
   });
 
   it('is known to be over by a page that was only put aside', async () => {
     const heard = hooks();
-    await connect(microphoneOf(track()), [], null, { ...heard, survives: () => true }, new AbortController().signal);
+    await connect(microphoneOf(track()), [], null, heard, new AbortController().signal);
     window.dispatchEvent(new Event('pagehide'));
     window.dispatchEvent(new Event('pageshow'));
     expect(heard.onLink.mock.calls).toEqual([['lost']]);

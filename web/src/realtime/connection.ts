@@ -35,7 +35,7 @@ export interface Connection {
   send(event: Record<string, unknown>): void;
   /** Looks for another path to the server, on the networks that there are now. `onLink('open')` says when one is found. */
   restart(signal: AbortSignal): Promise<Restart>;
-  /** Lets go of the call here, and leaves it to the server. */
+  /** Lets go of the call here. A server that hears of it takes it for a hang-up. */
   abandon(): void;
   /** Ends the call here and on the server. Safe to call twice. */
   close(): void;
@@ -92,11 +92,11 @@ export async function connect(
     hooks.onLink('lost');
   };
   const leave = () => {
-    if (hooks.survives?.() === true) abandon();
-    else close();
+    // Not even a closed channel: to the server that is a caller who has hung up.
+    if (hooks.survives?.() === true) return;
+    close();
     // A page that is only put aside comes back to a call that is over.
-    const back = () => hooks.onLink('lost');
-    window.addEventListener('pageshow', back, { once: true });
+    window.addEventListener('pageshow', () => hooks.onLink('lost'), { once: true });
   };
   const limit = iceServers.length === 0 ? GATHERING_LIMIT_MS : RELAYED_GATHERING_LIMIT_MS;
 

@@ -40,6 +40,8 @@ export interface Session {
   awaited: { item: string } | { reply: string } | null;
   /** The reply that the server still works on. It can be over while the reply plays. */
   generating: string | null;
+  /** The reply that the server tells from its beginning once more, since the line was lost in it. */
+  retold: string | null;
   /** Of the turn that was answered last. */
   timings: Stages | null;
   /** The server's complaint, in its words, until the next reply begins. */
@@ -52,6 +54,7 @@ export const emptySession: Session = {
   playing: null,
   awaited: null,
   generating: null,
+  retold: null,
   timings: null,
   fault: null,
 };
@@ -259,6 +262,10 @@ export function reduce(session: Session, event: ServerEvent): Session {
       return takeItem(session, { role: 'assistant', ...event.item }, true, event.response_id);
 
     case 'response.output_audio_transcript.delta':
+      if (session.retold !== null && session.retold === event.response_id) {
+        const again = { ...session, retold: null };
+        return withReply(again, event.item_id, event.response_id, (turn) => ({ ...turn, text: event.delta ?? '' }));
+      }
       return withReply(session, event.item_id, event.response_id, (turn) =>
         over(turn) || turn.status === 'done' ? turn : { ...turn, text: turn.text + (event.delta ?? '') },
       );
@@ -299,7 +306,7 @@ export function reduce(session: Session, event: ServerEvent): Session {
 
     case 'avatar.session.resumed': {
       const goesOn = event.response_id != null && session.turns.some((turn) => turn.role === 'assistant' && turn.replyId === event.response_id);
-      return goesOn ? { ...session, caller: null } : settle(session);
+      return goesOn ? { ...session, caller: null, retold: event.response_id ?? null } : settle(session);
     }
 
     case 'error':

@@ -1,13 +1,22 @@
-//! Conversations: the list, one with its turns, and the audio of a turn.
+//! Conversations: the list, one with its turns, the audio of a turn; renaming, editing, deleting, taking away.
+//!
+//! Whatever belongs to another [`Viewer`] is answered as if it were not there.
 
+mod change;
+mod export;
+mod list;
+mod show;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use axum::routing::{get, patch};
 use signaling::http::error::ApiError;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -15,146 +24,41 @@ use tower_http::services::ServeFile;
 
 use super::ApiState;
 use super::error::{bad_parameter, internal, not_found};
-use crate::history::{History, HistoryError, Side, StoredSide, StoredTurn};
+use crate::history::{History, HistoryError, Side, Viewer};
 
-/// Conversations a page shows when it does not say.
-const DEFAULT_LIMIT: usize = 20;
-const LARGEST_LIMIT: usize = 100;
-
-#[derive(Debug, Deserialize)]
-pub struct Paging {
-    limit: Option<String>,
-    /// Id of the last conversation of the page before.
-    before: Option<String>,
+pub fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/api/conversations", get(list::list))
+        .route("/api/conversations/{id}", get(show::show).patch(change::rename).delete(change::delete))
+        .route("/api/conversations/{id}/export", get(export::document))
+        .route("/api/conversations/{id}/export/audio", get(export::audio))
+        .route("/api/conversations/{id}/turns/{turn}", patch(change::edit))
+        .route("/api/conversations/{id}/turns/{turn}/audio/{side}", get(audio))
 }
 
-#[derive(Debug, Serialize)]
-pub struct ListedConversation {
-    id: String,
-    turns: i64,
-    created_at: String,
-    updated_at: String,
-    preview: String,
-}
+/// Who asks: what a layer before has found out, or everyone.
+pub struct By(pub Viewer);
 
-/// `GET /api/conversations?limit=20&before=ID`: newest first; shorter than `limit` on the last page.
-pub async fn list(
-    State(state): State<ApiState>,
-    paging: Result<Query<Paging>, QueryRejection>,
-) -> Result<Json<Vec<ListedConversation>>, ApiError> {
-    let Query(paging) = paging.map_err(|rejection| bad_parameter("query", rejection.body_text()))?;
-    let limit = match paging.limit.as_deref().map(str::parse::<usize>) {
-        None => DEFAULT_LIMIT,
-        Some(Ok(limit @ 1..=LARGEST_LIMIT)) => limit,
-        Some(_) => {
-            let message = format!("limit must be a number from 1 to {LARGEST_LIMIT}");
-            return Err(bad_parameter("limit", message));
-        }
-    };
-    let listed = read(&state.history, move |history| history.conversations(limit, paging.before.as_deref())).await?;
-    let listed = listed.into_iter().map(|c| ListedConversation {
-        id: c.id,
-        turns: c.turns,
-        created_at: rfc3339(c.created_at),
-        updated_at: rfc3339(c.updated_at),
-        preview: c.preview,
-    });
-    Ok(Json(listed.collect()))
-}
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
 
-#[derive(Debug, Serialize)]
-pub struct ShownConversation {
-    id: String,
-    created_at: String,
-    turns: Vec<ShownTurn>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownTurn {
-    id: i64,
-    index: usize,
-    created_at: String,
-    door: String,
-    user: Option<ShownSide>,
-    assistant: Option<ShownSide>,
-    timings: serde_json::Value,
-    voice: Option<String>,
-    model: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownSide {
-    item: String,
-    text: String,
-    /// What of the text was heard, where that is less.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heard: Option<String>,
-    audio: Option<String>,
-    duration_ms: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interrupted: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<String>,
-}
-
-/// `GET /api/conversations/{id}`: all turns, oldest first.
-pub async fn show(
-    State(state): State<ApiState>,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Json<ShownConversation>, ApiError> {
-    let Path(id) = id.map_err(unreadable_path)?;
-    let wanted = id.clone();
-    let found = read(&state.history, move |history| history.conversation(&wanted)).await?;
-    let Some((created_at, turns)) = found else { return Err(not_found(&format!("conversation {id}"))) };
-    let turns = turns.into_iter().enumerate().map(|(index, turn)| shown_turn(&id, index, turn)).collect();
-    Ok(Json(ShownConversation { created_at: rfc3339(created_at), turns, id }))
-}
-
-fn shown_turn(conversation: &str, index: usize, turn: StoredTurn) -> ShownTurn {
-    let audio = |side: &StoredSide, name: &str| {
-        side.has_audio.then(|| format!("/api/conversations/{conversation}/turns/{}/audio/{name}", turn.number))
-    };
-    let user = turn.user.as_ref().map(|user| ShownSide {
-        item: user.item.clone(),
-        text: user.text.clone(),
-        heard: None,
-        audio: audio(user, "user"),
-        duration_ms: user.duration_ms,
-        interrupted: None,
-        failure: None,
-    });
-    let assistant = turn.assistant.as_ref().map(|reply| ShownSide {
-        item: reply.item.clone(),
-        text: reply.text.clone(),
-        heard: turn.heard.clone().filter(|heard| turn.interrupted && *heard != reply.text),
-        audio: audio(reply, "assistant"),
-        duration_ms: reply.duration_ms,
-        interrupted: Some(turn.interrupted),
-        failure: turn.failure.clone(),
-    });
-    ShownTurn {
-        id: turn.number,
-        index,
-        created_at: rfc3339(turn.started_at),
-        door: turn.door,
-        user,
-        assistant,
-        timings: turn.timings,
-        voice: turn.voice,
-        model: turn.model,
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Viewer>().cloned().unwrap_or_default()))
     }
 }
 
 /// `GET /api/conversations/{id}/turns/{turn}/audio/{user|assistant}`: Ogg Opus, in ranges where asked.
-pub async fn audio(
+async fn audio(
     State(state): State<ApiState>,
+    By(viewer): By,
     path: Result<Path<(String, String, String)>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path((id, turn, side)) = path.map_err(unreadable_path)?;
     let missing = || not_found(&format!("audio of {side} in turn {turn}"));
     let (Ok(number), Some(which)) = (turn.parse(), parse_side(&side)) else { return Err(missing()) };
-    let stored = read(&state.history, move |history| history.audio(&id, number, which)).await?.ok_or_else(missing)?;
+    let stored = read(&state.history, move |history| history.audio(&viewer, &id, number, which)).await?;
+    let stored = stored.ok_or_else(missing)?;
     let mime = "audio/ogg".parse().map_err(|_| internal("the media type is not one"))?;
     let served = ServeFile::new_with_mime(state.history.audio_path(&stored), &mime).try_call(request).await;
     let response = served.map_err(internal)?;
@@ -167,6 +71,10 @@ fn unreadable_path(rejection: PathRejection) -> ApiError {
     bad_parameter("path", rejection.body_text())
 }
 
+fn no_conversation(id: &str) -> ApiError {
+    not_found(&format!("conversation {id}"))
+}
+
 fn parse_side(side: &str) -> Option<Side> {
     match side {
         "user" => Some(Side::User),
@@ -175,8 +83,15 @@ fn parse_side(side: &str) -> Option<Side> {
     }
 }
 
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::User => "user",
+        Side::Assistant => "assistant",
+    }
+}
+
 /// Queries off the async workers.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     history: &Arc<History>,
     query: impl FnOnce(&History) -> Result<T, HistoryError> + Send + 'static,
 ) -> Result<T, ApiError> {

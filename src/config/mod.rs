@@ -22,8 +22,8 @@ pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    Config, Engines, Field, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, SessionDefaults,
-    SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    Config, Engines, Field, HistorySettings, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts,
+    SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;

@@ -143,6 +143,20 @@ async fn of_a_database_with_overwritten_pages_the_readable_rows_are_carried_over
 }
 
 #[tokio::test]
+async fn turns_whose_conversation_was_lost_get_one_again() {
+    let folder = lived_in().await;
+    let database = Connection::open(database(folder.path())).unwrap();
+    database.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM conversations WHERE seq <= 2").unwrap();
+    drop(database);
+    assert!(!look_at(folder.path()).damage.is_empty());
+    let mended = repair(folder.path(), later()).unwrap();
+    assert_eq!((mended.is_sound(), mended.turns, mended.recordings), (true, 42, 4), "{mended:?}");
+    let history = History::open(folder.path()).unwrap();
+    assert_eq!(history.conversations(&Viewer::Everyone, 100, None).unwrap().len(), 42);
+    assert_eq!(history.search(&Viewer::Everyone, &Query::read("weather"), 10, None).unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn of_a_file_that_is_no_database_any_more_the_recordings_are_put_aside() {
     let folder = lived_in().await;
     let path = database(folder.path());

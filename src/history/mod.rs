@@ -3,7 +3,9 @@
 //! A turn is an audio file or two (Ogg Opus) and a row in SQLite. Files are written and synced first, then the row in one
 //! transaction: a process that is killed leaves at worst a file without a row, never a row without its file.
 
+pub mod news;
 mod read;
+pub mod renders;
 mod schema;
 mod viewer;
 mod write;
@@ -16,6 +18,7 @@ use signaling::line::{ConversationId, Item};
 
 use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
 
+pub use self::news::Newsroom;
 pub use self::read::{ConversationSummary, Side, StoredSide, StoredTurn};
 pub use self::viewer::Viewer;
 
@@ -39,6 +42,7 @@ pub struct History {
     folder: PathBuf,
     /// For reading; the writer has a connection of its own, and in WAL mode neither waits for the other.
     reader: Mutex<Connection>,
+    newsroom: Newsroom,
     writer: write::Writer,
 }
 
@@ -54,8 +58,14 @@ impl History {
         schema::prepare(&mut connection, &path)?;
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .map_err(|source| HistoryError::Open { path, source })?;
-        let writer = write::Writer::start(connection, audio)?;
-        Ok(Self { folder: folder.to_owned(), reader: Mutex::new(reader), writer })
+        let newsroom = Newsroom::default();
+        let writer = write::Writer::start(connection, audio, newsroom.clone())?;
+        Ok(Self { folder: folder.to_owned(), reader: Mutex::new(reader), newsroom, writer })
+    }
+
+    /// Where changes are told.
+    pub fn news(&self) -> &Newsroom {
+        &self.newsroom
     }
 
     /// Where a stored audio file is.

@@ -13,6 +13,7 @@ use signaling::line::Timings;
 use tokio::sync::{mpsc, oneshot};
 
 use super::HistoryError;
+use super::news::{HistoryNews, News, Newsroom};
 use crate::call::record::{Amendment, KeepError, Kept, TurnRecord};
 
 /// How many turns may wait to be written. A turn takes some 50 ms, mostly to encode; when full, a turn is refused with an
@@ -34,9 +35,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection, audio: PathBuf) -> Result<Self, HistoryError> {
+    pub fn start(connection: Connection, audio: PathBuf, newsroom: Newsroom) -> Result<Self, HistoryError> {
         let (jobs, mut queue) = mpsc::channel::<(Job, Answer)>(JOBS_BOUND);
-        let mut scribe = Scribe { connection, audio };
+        let mut scribe = Scribe { connection, audio, newsroom };
         let work = move || {
             while let Some((job, answer)) = queue.blocking_recv() {
                 let written = match job {
@@ -79,6 +80,7 @@ impl Drop for Writer {
 struct Scribe {
     connection: Connection,
     audio: PathBuf,
+    newsroom: Newsroom,
 }
 
 impl Scribe {
@@ -125,7 +127,10 @@ impl Scribe {
                 stages(&turn.timings).to_string(),
             ],
         )?;
+        let number = transaction.last_insert_rowid();
         transaction.commit()?;
+        let what = HistoryNews::Turn { conversation: turn.conversation.as_str().to_owned(), turn: number };
+        self.newsroom.publish(News { owner: turn.owner.clone(), what });
         Ok(())
     }
 

@@ -15,6 +15,8 @@ use tower_http::services::ServeFile;
 
 use super::ApiState;
 use super::error::{bad_parameter, internal, not_found};
+use super::renders::{self, ShownRender};
+use crate::history::renders::RenderTally;
 use crate::history::{History, HistoryError, Side, StoredSide, StoredTurn};
 
 /// Conversations a page shows when it does not say.
@@ -35,6 +37,8 @@ pub struct ListedConversation {
     created_at: String,
     updated_at: String,
     preview: String,
+    /// How many replies are how far on their way to better audio.
+    hq: RenderTally,
 }
 
 /// `GET /api/conversations?limit=20&before=ID`: newest first; shorter than `limit` on the last page.
@@ -51,8 +55,14 @@ pub async fn list(
             return Err(bad_parameter("limit", message));
         }
     };
-    let listed = read(&state.history, move |history| history.conversations(limit, paging.before.as_deref())).await?;
+    let (listed, tallies) = read(&state.history, move |history| {
+        let listed = history.conversations(limit, paging.before.as_deref())?;
+        let ids: Vec<_> = listed.iter().map(|conversation| conversation.id.clone()).collect();
+        Ok((listed, history.render_tallies(&ids)?))
+    })
+    .await?;
     let listed = listed.into_iter().map(|c| ListedConversation {
+        hq: tallies.get(&c.id).copied().unwrap_or_default(),
         id: c.id,
         turns: c.turns,
         created_at: rfc3339(c.created_at),
@@ -95,6 +105,8 @@ struct ShownSide {
     interrupted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hq: Option<ShownRender>,
 }
 
 /// `GET /api/conversations/{id}`: all turns, oldest first.
@@ -104,13 +116,18 @@ pub async fn show(
 ) -> Result<Json<ShownConversation>, ApiError> {
     let Path(id) = id.map_err(unreadable_path)?;
     let wanted = id.clone();
-    let found = read(&state.history, move |history| history.conversation(&wanted)).await?;
+    let (found, renders) =
+        read(&state.history, move |history| Ok((history.conversation(&wanted)?, history.renders(&wanted)?))).await?;
     let Some((created_at, turns)) = found else { return Err(not_found(&format!("conversation {id}"))) };
-    let turns = turns.into_iter().enumerate().map(|(index, turn)| shown_turn(&id, index, turn)).collect();
+    let turns = turns.into_iter().enumerate().map(|(index, turn)| {
+        let hq = renders::shown(&id, turn.number, renders.get(&turn.number));
+        shown_turn(&id, index, turn, hq)
+    });
+    let turns = turns.collect();
     Ok(Json(ShownConversation { created_at: rfc3339(created_at), turns, id }))
 }
 
-fn shown_turn(conversation: &str, index: usize, turn: StoredTurn) -> ShownTurn {
+fn shown_turn(conversation: &str, index: usize, turn: StoredTurn, hq: ShownRender) -> ShownTurn {
     let audio = |side: &StoredSide, name: &str| {
         side.has_audio.then(|| format!("/api/conversations/{conversation}/turns/{}/audio/{name}", turn.number))
     };
@@ -122,15 +139,17 @@ fn shown_turn(conversation: &str, index: usize, turn: StoredTurn) -> ShownTurn {
         duration_ms: user.duration_ms,
         interrupted: None,
         failure: None,
+        hq: None,
     });
     let assistant = turn.assistant.as_ref().map(|reply| ShownSide {
         item: reply.item.clone(),
         text: reply.text.clone(),
         heard: turn.heard.clone().filter(|heard| turn.interrupted && *heard != reply.text),
-        audio: audio(reply, "assistant"),
+        audio: audio(reply, "assistant?quality=fast"),
         duration_ms: reply.duration_ms,
         interrupted: Some(turn.interrupted),
         failure: turn.failure.clone(),
+        hq: Some(hq),
     });
     ShownTurn {
         id: turn.number,
@@ -145,16 +164,34 @@ fn shown_turn(conversation: &str, index: usize, turn: StoredTurn) -> ShownTurn {
     }
 }
 
-/// `GET /api/conversations/{id}/turns/{turn}/audio/{user|assistant}`: Ogg Opus, in ranges where asked.
+#[derive(Debug, Deserialize)]
+pub struct Wanted {
+    quality: Option<String>,
+}
+
+/// `GET /api/conversations/{id}/turns/{turn}/audio/{user|assistant}?quality=fast|hq`: Ogg Opus, in ranges where asked. Without a
+/// quality the best there is.
 pub async fn audio(
     State(state): State<ApiState>,
     path: Result<Path<(String, String, String)>, PathRejection>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path((id, turn, side)) = path.map_err(unreadable_path)?;
     let missing = || not_found(&format!("audio of {side} in turn {turn}"));
     let (Ok(number), Some(which)) = (turn.parse(), parse_side(&side)) else { return Err(missing()) };
-    let stored = read(&state.history, move |history| history.audio(&id, number, which)).await?.ok_or_else(missing)?;
+    let Query(wanted) = wanted.map_err(|rejection| bad_parameter("query", rejection.body_text()))?;
+    let (fast, hq) = match wanted.quality.as_deref() {
+        None => (true, true),
+        Some("fast") => (true, false),
+        Some("hq") => (false, true),
+        Some(_) => return Err(bad_parameter("quality", "quality must be fast or hq".to_owned())),
+    };
+    let stored = read(&state.history, move |history| {
+        let better = if hq && which == Side::Assistant { history.better_audio(&id, number)? } else { None };
+        if better.is_some() || !fast { Ok(better) } else { history.audio(&id, number, which) }
+    });
+    let stored = stored.await?.ok_or_else(missing)?;
     let mime = "audio/ogg".parse().map_err(|_| internal("the media type is not one"))?;
     let served = ServeFile::new_with_mime(state.history.audio_path(&stored), &mime).try_call(request).await;
     let response = served.map_err(internal)?;
@@ -163,7 +200,7 @@ pub async fn audio(
 }
 
 /// Not UTF-8.
-fn unreadable_path(rejection: PathRejection) -> ApiError {
+pub fn unreadable_path(rejection: PathRejection) -> ApiError {
     bad_parameter("path", rejection.body_text())
 }
 

@@ -2,13 +2,15 @@
 
 mod conversations;
 mod error;
+mod events;
 mod health;
 mod page;
+mod renders;
 
 use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use signaling::http::IceServer;
@@ -35,6 +37,8 @@ pub fn conversations(state: ApiState) -> Router {
         .route("/api/conversations", get(conversations::list))
         .route("/api/conversations/{id}", get(conversations::show))
         .route("/api/conversations/{id}/turns/{turn}/audio/{side}", get(conversations::audio))
+        .route("/api/conversations/{id}/turns/{turn}/render", post(renders::ask))
+        .route("/api/events", get(events::events))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
 }

@@ -23,6 +23,7 @@ use crate::call::admission::{Exchange, SessionDefaults};
 use crate::config::{Config, TlsMode};
 use crate::engines;
 use crate::history::History;
+use crate::hq;
 use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
 use crate::service::{self, ServiceParts};
@@ -45,15 +46,19 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let exchange =
             Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
-        let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
+        let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let router = doors(config, peers.clone(), state);
         let stopping = watch::Sender::new(false);
         open_engines(config, &readiness, stopping.subscribe());
+        let rendering = hq::serve(config.clone(), readiness.clone(), history.clone(), stopping.subscribe());
+        let rendering = tokio::spawn(rendering);
         serve(config, listener, router, &readiness, async {
             exchange.stop();
             stopping.send_replace(true);
             peers.shutdown(GRACE).await;
             exchange.drain(GRACE).await;
+            // What it has in hand is put back; should that fail, the next start finds it.
+            let _ = tokio::time::timeout(GRACE, rendering).await;
         })
         .await
     });

@@ -5,6 +5,7 @@
 //! [`Inputs`].
 
 mod flags;
+mod keep_fast;
 mod read;
 mod reference;
 mod remote;
@@ -16,15 +17,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use flags::ConfigFlags;
+pub use keep_fast::KeepFast;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    Chinese, Config, Engines, Field, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, SessionDefaults,
-    SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    BesideCalls, Chinese, Config, Engines, Field, Hq, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts,
+    SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;
+
+/// As the name of the engine that renders replies again: nobody does.
+pub const HQ_OFF: &str = "off";
 
 impl Config {
     /// Reads `avatar.toml` in the working directory (or the file named), the process's environment and the flags.

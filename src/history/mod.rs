@@ -11,11 +11,15 @@ mod viewer;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
+use futures_util::stream;
 use rusqlite::{Connection, OpenFlags};
 use signaling::line::{ConversationId, Item};
+use tokio::sync::watch;
 
+use crate::call::attendance::{Attendance, CallLoad, CallLoads};
 use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
 
 pub use self::news::Newsroom;
@@ -43,6 +47,9 @@ pub struct History {
     /// For reading; the writer has a connection of its own, and in WAL mode neither waits for the other.
     reader: Mutex<Connection>,
     newsroom: Newsroom,
+    loads: CallLoads,
+    /// Replies that are kept are to be rendered.
+    rendering: Arc<AtomicBool>,
     writer: write::Writer,
 }
 
@@ -59,13 +66,27 @@ impl History {
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .map_err(|source| HistoryError::Open { path, source })?;
         let newsroom = Newsroom::default();
-        let writer = write::Writer::start(connection, audio, newsroom.clone())?;
-        Ok(Self { folder: folder.to_owned(), reader: Mutex::new(reader), newsroom, writer })
+        let rendering = Arc::new(AtomicBool::new(false));
+        let scribe = write::Scribe { connection, audio, newsroom: newsroom.clone(), rendering: Arc::clone(&rendering) };
+        let writer = write::Writer::start(scribe)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            reader: Mutex::new(reader),
+            newsroom,
+            loads: CallLoads::default(),
+            rendering,
+            writer,
+        })
     }
 
     /// Where changes are told.
     pub fn news(&self) -> &Newsroom {
         &self.newsroom
+    }
+
+    /// The calls that run, for work that can wait.
+    pub fn calls(&self) -> watch::Receiver<CallLoad> {
+        self.loads.watch()
     }
 
     /// Where a stored audio file is.
@@ -109,6 +130,14 @@ impl Keeper for History {
             .read(|connection| read::items(connection, conversation.as_str()))
             .map_err(|error| KeepError::Storage(error.to_string()));
         Box::pin(async move { items })
+    }
+
+    fn attend(&self, conversation: &ConversationId) -> Attendance {
+        match self.newsroom.listen() {
+            Ok(listener) => Attendance::new(&self.loads, listener.better_audio_of(conversation.clone())),
+            // Without the news a call is as good.
+            Err(_) => Attendance::new(&self.loads, stream::empty()),
+        }
     }
 }
 

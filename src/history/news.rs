@@ -4,7 +4,10 @@
 //! than [`NEWS_BOUND`] behind loses the oldest and is told so. News are published once what they tell of would survive a crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::stream::{self, Stream};
+use signaling::line::{ConversationId, HqAudio, ItemId, ReplyId};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -120,6 +123,28 @@ impl Listener {
             Err(RecvError::Lagged(lost)) => Some(Heard::Lagged(lost)),
             Err(RecvError::Closed) => None,
         }
+    }
+
+    /// Of what is told, a conversation's replies whose better audio is there.
+    pub fn better_audio_of(self, conversation: ConversationId) -> impl Stream<Item = HqAudio> + Send {
+        stream::unfold((self, conversation), |(mut listener, conversation)| async move {
+            loop {
+                // What is lost to a call that lags is in the history all the same.
+                let Heard::News(news) = listener.next().await? else { continue };
+                let HistoryNews::Render(render) = &news.what else { continue };
+                let (RenderState::Ready, Some(ms)) = (render.state, render.duration_ms) else { continue };
+                if render.conversation == conversation.as_str() {
+                    let audio = HqAudio {
+                        conversation: conversation.clone(),
+                        turn: render.turn,
+                        reply: ReplyId::from_text(render.reply.clone()),
+                        item: ItemId::from_text(render.item.clone()),
+                        duration: Duration::from_millis(ms.unsigned_abs()),
+                    };
+                    return Some((audio, (listener, conversation)));
+                }
+            }
+        })
     }
 
     /// The next if it is there already.

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::HistoryError;
 
 /// One entry a version, applied in order; never changed once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE conversations (
         id          TEXT PRIMARY KEY,
         created_at  INTEGER NOT NULL, -- milliseconds since 1970, UTC; as all times here
@@ -39,7 +40,26 @@ const MIGRATIONS: &[&str] = &["
         timings         TEXT NOT NULL -- JSON, milliseconds from the end of the caller's voice
     ) STRICT;
     CREATE INDEX turns_by_conversation ON turns (conversation, number);
-"];
+",
+    "
+    -- Better audio of replies; a turn without a row has none and gets none.
+    CREATE TABLE renders (
+        turn            INTEGER PRIMARY KEY REFERENCES turns (number) ON DELETE CASCADE,
+        state           TEXT NOT NULL CHECK (state IN ('pending', 'rendering', 'ready', 'failed')),
+        reason          TEXT,    -- why it failed, or is tried again
+        attempts        INTEGER NOT NULL DEFAULT 0,
+        due_at          INTEGER NOT NULL,
+        owner           TEXT,    -- whose key the call came in with
+        voice           TEXT,    -- what it was rendered with
+        audio           TEXT,    -- file name in the audio folder
+        ms              INTEGER,
+        ready_at        INTEGER,
+        fast_dropped    INTEGER NOT NULL DEFAULT 0 -- the turn's reply_audio was let go of, or is to stay
+    ) STRICT;
+    CREATE INDEX renders_by_state ON renders (state, due_at);
+    CREATE INDEX renders_with_fast ON renders (ready_at) WHERE state = 'ready' AND fast_dropped = 0;
+",
+];
 
 /// Sets the connection up and brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {

@@ -8,7 +8,7 @@ use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings};
 use super::*;
 use crate::call::record::{Answer, Question};
 
-fn turn(conversation: &ConversationId, text: &str, started: u64) -> TurnRecord {
+pub(super) fn turn(conversation: &ConversationId, text: &str, started: u64) -> TurnRecord {
     let tone = |rate: SampleRate| {
         let hertz = rate.hertz() as f32;
         Pcm::new(

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +14,8 @@ use rusqlite::{Connection, params};
 use signaling::line::Timings;
 use tokio::sync::{mpsc, oneshot};
 
-use super::HistoryError;
 use super::news::{HistoryNews, News, Newsroom};
+use super::{HistoryError, renders};
 use crate::call::record::{Amendment, KeepError, Kept, TurnRecord};
 
 /// How many turns may wait to be written. A turn takes some 50 ms, mostly to encode; when full, a turn is refused with an
@@ -23,7 +25,11 @@ const JOBS_BOUND: usize = 64;
 pub enum Job {
     Keep(Box<TurnRecord>),
     Amend(Amendment),
+    /// Whatever else is to be changed, in the order of the queue.
+    Change(Change),
 }
+
+type Change = Box<dyn FnOnce(&mut Scribe) -> Result<(), HistoryError> + Send>;
 
 type Answer = oneshot::Sender<Result<(), KeepError>>;
 
@@ -35,14 +41,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection, audio: PathBuf, newsroom: Newsroom) -> Result<Self, HistoryError> {
+    pub fn start(mut scribe: Scribe) -> Result<Self, HistoryError> {
         let (jobs, mut queue) = mpsc::channel::<(Job, Answer)>(JOBS_BOUND);
-        let mut scribe = Scribe { connection, audio, newsroom };
         let work = move || {
             while let Some((job, answer)) = queue.blocking_recv() {
                 let written = match job {
                     Job::Keep(turn) => scribe.keep(&turn),
                     Job::Amend(amendment) => scribe.amend(&amendment),
+                    Job::Change(change) => change(&mut scribe),
                 };
                 let _ = answer.send(written.map_err(|error| KeepError::Storage(error.to_string())));
             }
@@ -66,6 +72,25 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Queues a change, and gives what comes of it.
+    pub fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Scribe) -> Result<T, HistoryError> + Send + 'static,
+    ) -> Kept<T> {
+        let (give, given) = oneshot::channel();
+        let done = self.submit(Job::Change(Box::new(move |scribe| {
+            // Nobody may be waiting for it.
+            let _ = give.send(change(scribe)?);
+            Ok(())
+        })));
+        Box::pin(async move {
+            done.await?;
+            given.await.map_err(|_| KeepError::Storage("the writing thread has stopped".to_owned()))
+        })
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
@@ -77,10 +102,14 @@ impl Drop for Writer {
     }
 }
 
-struct Scribe {
-    connection: Connection,
-    audio: PathBuf,
-    newsroom: Newsroom,
+/// What the writing thread owns.
+pub struct Scribe {
+    pub connection: Connection,
+    /// Folder of the audio files.
+    pub audio: PathBuf,
+    pub newsroom: Newsroom,
+    /// Replies that are kept are to be rendered.
+    pub rendering: Arc<AtomicBool>,
 }
 
 impl Scribe {
@@ -128,10 +157,12 @@ impl Scribe {
             ],
         )?;
         let number = transaction.last_insert_rowid();
+        let is_rendered = self.rendering.load(Ordering::Relaxed)
+            && renders::enqueue(&transaction, number, answer, turn.owner.as_deref(), milliseconds(SystemTime::now()))?;
         transaction.commit()?;
         let what = HistoryNews::Turn { conversation: turn.conversation.as_str().to_owned(), turn: number };
         self.newsroom.publish(News { owner: turn.owner.clone(), what });
-        Ok(())
+        if is_rendered { self.tell_of_render(number) } else { Ok(()) }
     }
 
     fn amend(&mut self, amendment: &Amendment) -> Result<(), HistoryError> {
@@ -139,18 +170,35 @@ impl Scribe {
             "UPDATE turns SET reply_heard = ?2, interrupted = ?3 WHERE reply = ?1",
             params![amendment.reply.as_str(), amendment.heard, amendment.interrupted],
         )?;
-        Ok(())
+        self.reconsider_render(amendment.reply.as_str())
     }
 
     /// Writes one side's audio under its item's name; gives the file's name, or `None` if there was nothing to hear.
     fn write_audio(&self, item: Option<&str>, pcm: Option<&Pcm>) -> Result<Option<String>, HistoryError> {
         let (Some(item), Some(pcm)) = (item, pcm.filter(|pcm| !pcm.samples.is_empty())) else { return Ok(None) };
         // Item ids can come from clients: only ours are used as file names.
-        let name = format!("{}.ogg", item.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-"));
+        let name = format!("{}.ogg", stem(item));
         let path = self.audio.join(&name);
         write_ogg(&path, pcm).map_err(|error| HistoryError::Write(format!("{}: {error}", path.display())))?;
         Ok(Some(name))
     }
+}
+
+/// What an item's files are called.
+pub fn stem(item: &str) -> String {
+    item.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-")
+}
+
+/// Stores a whole file: it is there and synced, or the one of that name is as it was.
+pub fn store_whole(path: &Path, content: &[u8]) -> Result<(), HistoryError> {
+    let partial = path.with_extension("partial");
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|error: std::io::Error| HistoryError::Write(format!("{}: {error}", path.display())))
 }
 
 /// Writes beside the final name, syncs, renames: the file is whole or not there.
@@ -164,7 +212,7 @@ fn write_ogg(path: &Path, pcm: &Pcm) -> std::io::Result<()> {
     std::fs::rename(&partial, path)
 }
 
-fn milliseconds(at: SystemTime) -> i64 {
+pub fn milliseconds(at: SystemTime) -> i64 {
     at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -17,7 +17,7 @@ use avatar::call::record::{Answer, Keeper, TurnRecord};
 use avatar::config::{BesideCalls, KeepFast};
 use avatar::history::news::{Heard, HistoryNews};
 use avatar::history::renders::RenderState;
-use avatar::history::{History, Side};
+use avatar::history::{History, Side, Viewer};
 use avatar::hq::master::loudness;
 use avatar::hq::quiet::Quiet;
 use avatar::hq::renderer::{RenderSettings, Renderer};
@@ -63,7 +63,10 @@ async fn main() -> anyhow::Result<()> {
             Ok(audio::ogg::read_file(&history.audio_path(&name.context("a file is missing")?))?)
         };
         let id = conversation.as_str();
-        let sounds = [file(history.audio(id, turn, Side::Assistant)?)?, file(history.better_audio(id, turn)?)?];
+        let sounds = [
+            file(history.audio(&Viewer::Everyone, id, turn, Side::Assistant)?)?,
+            file(history.better_audio(&Viewer::Everyone, id, turn)?)?,
+        ];
         let mut errors = [0.0; 2];
         for ((measured, sound), errors) in [&mut fast, &mut better].into_iter().zip(sounds).zip(&mut errors) {
             let listened = resample(&sound, SampleRate::HZ_16000)?;

@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Sse;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use signaling::http::error::ApiError;
 
 use super::ApiState;
+use super::conversations::By;
 use crate::history::Viewer;
 use crate::history::news::{Heard, HistoryNews, Listener};
 
@@ -26,9 +26,8 @@ const RETRY: Duration = Duration::from_secs(2);
 /// 503 when too many listen already.
 pub async fn events(
     State(state): State<ApiState>,
-    viewer: Option<Extension<Viewer>>,
+    By(viewer): By,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    let viewer = viewer.map(|Extension(viewer)| viewer).unwrap_or_default();
     let listener = state.history.news().listen().map_err(|crowded| {
         let refused = ApiError::server(StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners", crowded.to_string());
         refused.retry_after(KEEP_ALIVE)

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use signaling::http::error::ApiError;
 
 use super::ApiState;
-use super::conversations::unreadable_path;
+use super::conversations::{By, unreadable_path};
 use super::error::{internal, not_found};
 use crate::history::renders::{AskedAnew, StoredRender};
 
@@ -50,6 +50,7 @@ pub fn shown(conversation: &str, turn: i64, render: Option<&StoredRender>) -> Sh
 /// to render, or nobody who does.
 pub async fn ask(
     State(state): State<ApiState>,
+    By(viewer): By,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let Path((conversation, turn)) = path.map_err(unreadable_path)?;
@@ -61,7 +62,7 @@ pub async fn ask(
             "no better voice is there to render with; /health says why, and hq.engine in the configuration chooses one";
         return conflict("no_hq_voice", message);
     }
-    match state.history.ask_render(&conversation, number, SystemTime::now()).await.map_err(internal)? {
+    match state.history.ask_render(viewer, conversation.clone(), number, SystemTime::now()).await.map_err(internal)? {
         AskedAnew::Pending => Ok((StatusCode::ACCEPTED, Json(json!({ "state": "pending" })))),
         AskedAnew::NoTurn => Err(missing()),
         AskedAnew::NothingToSay => {

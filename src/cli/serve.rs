@@ -22,7 +22,8 @@ use crate::api::{self, ApiState};
 use crate::call::admission::{Exchange, SessionDefaults};
 use crate::config::{Config, TlsMode};
 use crate::engines;
-use crate::history::History;
+use crate::history::retention::{self, Retention};
+use crate::history::{History, titles};
 use crate::hq;
 use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
@@ -46,11 +47,12 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let exchange =
             Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
+        keep_house(config, &history, &exchange, &readiness);
         let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let router = doors(config, peers.clone(), state);
         let stopping = watch::Sender::new(false);
         open_engines(config, &readiness, stopping.subscribe());
-        let rendering = hq::serve(config.clone(), readiness.clone(), history.clone(), stopping.subscribe());
+        let rendering = hq::serve(config.clone(), readiness.clone(), history, stopping.subscribe());
         let rendering = tokio::spawn(rendering);
         serve(config, listener, router, &readiness, async {
             exchange.stop();
@@ -65,6 +67,16 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     // Engines that are still being opened are not waited for any longer.
     runtime.shutdown_timeout(GRACE);
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// What is done with the history when nothing else is to be done.
+fn keep_house(config: &Config, history: &Arc<History>, exchange: &Exchange, readiness: &Arc<Readiness>) {
+    let settings = &config.history;
+    tokio::spawn(retention::run(history.clone(), Retention::of(settings.keep_days, settings.keep_mib)));
+    if settings.titles {
+        let readiness = readiness.clone();
+        tokio::spawn(titles::run(history.clone(), exchange.watch_active(), move || readiness.llm().ok()));
+    }
 }
 
 /// Beside everything else: the page shows how far it is.

@@ -22,8 +22,8 @@ pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    BesideCalls, Chinese, Config, Engines, Field, Hq, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts,
-    SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    BesideCalls, Chinese, Config, Engines, Field, HistorySettings, Hq, Key, Log, LogFormat, Remote, RemoteLlm,
+    RemoteStt, RemoteTts, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;

@@ -83,6 +83,8 @@ settings! {
         session: SessionDefaults = SessionDefaults::default(),
         /// How replies are rendered again for the history.
         hq: Hq = Hq::default(),
+        /// How long conversations are kept, and what they are called.
+        history: HistorySettings = HistorySettings::default(),
         /// What is logged, and how. Transcripts and keys never are.
         log: Log = Log::default(),
     }
@@ -285,6 +287,21 @@ settings! {
 }
 
 settings! {
+    /// How long conversations are kept, and what they are called.
+    HistorySettings {
+        /// Conversations that were not gone on with for so long are removed, texts and recordings; 0 keeps them for ever. Unit: days.
+        /// Cost: none; what is removed is gone.
+        keep_days: u32 = 0,
+        /// When the recordings take more than this, the conversations that were gone on with longest ago are removed; 0 sets no
+        /// bound. Unit: MiB. Cost: none; what is removed is gone, but nothing of the last hour.
+        keep_mib: u64 = 0,
+        /// The language model gives conversations a title when no call is up. Cost: some seconds of computing a conversation; a
+        /// call that comes stops it at once.
+        titles: bool = true,
+    }
+}
+
+settings! {
     /// What is logged.
     Log {
         /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,avatar=debug`. Cost: `debug` writes some lines a
@@ -375,8 +392,13 @@ pub(super) const SECTIONS: &[(&str, &[Field])] = &[
     ("remote.tts", RemoteTts::FIELDS),
     ("session", SessionDefaults::FIELDS),
     ("hq", Hq::FIELDS),
+    ("history", HistorySettings::FIELDS),
     ("log", Log::FIELDS),
 ];
+
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|(section, _)| *section)
+}
 
 pub(super) fn is_section(path: &str) -> bool {
     SECTIONS.iter().any(|(section, _)| *section == path)

@@ -8,8 +8,7 @@ use rusqlite::Connection;
 use super::HistoryError;
 
 /// One entry a version, applied in order; never changed once released.
-const MIGRATIONS: &[&str] = &[
-    "
+pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE conversations (
         id          TEXT PRIMARY KEY,
         created_at  INTEGER NOT NULL, -- milliseconds since 1970, UTC; as all times here
@@ -40,8 +39,37 @@ const MIGRATIONS: &[&str] = &[
         timings         TEXT NOT NULL -- JSON, milliseconds from the end of the caller's voice
     ) STRICT;
     CREATE INDEX turns_by_conversation ON turns (conversation, number);
-",
-    "
+", "
+    ALTER TABLE conversations ADD COLUMN seq INTEGER;        -- in the order of their beginning
+    ALTER TABLE conversations ADD COLUMN title TEXT;
+    ALTER TABLE conversations ADD COLUMN owner TEXT;         -- whose key it was begun with
+    ALTER TABLE conversations ADD COLUMN line_ms INTEGER NOT NULL DEFAULT 0; -- length of its time line
+    ALTER TABLE conversations ADD COLUMN line_until INTEGER; -- what the clock showed at the time line's end
+    UPDATE conversations SET seq = ranked.rank
+        FROM (SELECT id, row_number() OVER (ORDER BY created_at, id) AS rank FROM conversations) AS ranked
+        WHERE ranked.id = conversations.id;
+    DROP INDEX conversations_by_time;
+    CREATE UNIQUE INDEX conversations_by_seq ON conversations (seq);
+    CREATE INDEX conversations_by_owner ON conversations (owner, seq);
+    CREATE INDEX conversations_by_update ON conversations (updated_at);
+    CREATE INDEX conversations_without_title ON conversations (seq) WHERE title IS NULL;
+    CREATE TRIGGER conversations_are_numbered AFTER INSERT ON conversations WHEN NEW.seq IS NULL BEGIN
+        UPDATE conversations SET seq = (SELECT coalesce(max(seq), 0) + 1 FROM conversations) WHERE id = NEW.id;
+    END;
+    ALTER TABLE turns ADD COLUMN user_edit TEXT;       -- what somebody wrote in place of user_text
+    ALTER TABLE turns ADD COLUMN reply_edit TEXT;
+    ALTER TABLE turns ADD COLUMN user_starts INTEGER;  -- milliseconds on the conversation's time line
+    ALTER TABLE turns ADD COLUMN reply_starts INTEGER;
+    ALTER TABLE turns ADD COLUMN reply_played INTEGER; -- milliseconds of reply_audio that were sent, where not all
+    ALTER TABLE turns ADD COLUMN audio_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE turns ADD COLUMN shelved INTEGER NOT NULL DEFAULT 0; -- whether the time line and the search have it
+    CREATE INDEX turns_unshelved ON turns (number) WHERE shelved = 0;
+    CREATE INDEX turns_by_size ON turns (conversation, audio_bytes);
+    -- The words of each side of each turn, and of each title; `search.rs` says what its rows are.
+    CREATE VIRTUAL TABLE search USING fts5 (
+        shown, original, content = '', contentless_delete = 1, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 0'
+    );
+", "
     -- Better audio of replies; a turn without a row has none and gets none.
     CREATE TABLE renders (
         turn            INTEGER PRIMARY KEY REFERENCES turns (number) ON DELETE CASCADE,
@@ -49,7 +77,6 @@ const MIGRATIONS: &[&str] = &[
         reason          TEXT,    -- why it failed, or is tried again
         attempts        INTEGER NOT NULL DEFAULT 0,
         due_at          INTEGER NOT NULL,
-        owner           TEXT,    -- whose key the call came in with
         voice           TEXT,    -- what it was rendered with
         audio           TEXT,    -- file name in the audio folder
         ms              INTEGER,
@@ -58,8 +85,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     CREATE INDEX renders_by_state ON renders (state, due_at);
     CREATE INDEX renders_with_fast ON renders (ready_at) WHERE state = 'ready' AND fast_dropped = 0;
-",
-];
+"];
 
 /// Sets the connection up and brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {

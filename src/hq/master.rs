@@ -29,7 +29,7 @@ const LEAD_OUT: Duration = Duration::from_millis(240);
 const LOOK: Duration = Duration::from_millis(4);
 /// What is quieter than that by so much is not a voice; it is not made into one.
 const GAIN_MAX_DB: f64 = 40.0;
-/// Passes after which loudness and peak are as good as they get; two are enough for speech.
+/// Passes in which loudness is brought to where it should be; two are enough for speech. After them only peaks are brought down.
 const PASSES: usize = 5;
 /// A reply shorter than loudness can be measured of is measured as if it went on.
 const MEASURED: Duration = Duration::from_secs(2);
@@ -99,12 +99,14 @@ pub fn master(parts: &[Part], bitrate: u32, stopped: &Cancelled) -> Result<Maste
         let heard = ogg::read(&file[..])?;
         let found = loudness(&heard.samples)?;
         let (excess, missing) = (found.true_peak - CEILING_DBTP, TARGET_LUFS - found.integrated);
-        if pass == PASSES || (excess <= 0.0 && missing.abs() <= 0.1) {
+        // In the end no peak matters more than the loudness.
+        if excess <= 0.0 && (missing.abs() <= 0.1 || pass >= PASSES) || pass >= 2 * PASSES {
             return Ok(Mastered { file, duration: heard.duration(), loudness: found });
         }
-        // The ceiling goes down for good, the gain to where the loudness is right below it.
         ceiling -= if excess > 0.0 { excess + 0.1 } else { 0.0 };
-        gain = (gain + missing).min(GAIN_MAX_DB);
+        if pass < PASSES {
+            gain = (gain + missing).min(GAIN_MAX_DB);
+        }
     }
 }
 

@@ -15,11 +15,10 @@ use super::master::{MasterError, Mastered, Part, master};
 use super::quiet::Quiet;
 use super::script::{Line, script};
 use super::voices::{Candidate, HqVoices};
-use crate::call::record::Kept;
 use crate::config::KeepFast;
-use crate::history::History;
 use crate::history::news::Listener;
 use crate::history::renders::{ATTEMPTS_MAX, Rendered, Work};
+use crate::history::{Done, History};
 
 /// When a sentence is due: any call's are due before.
 const DUE: Duration = Duration::from_secs(60);
@@ -237,7 +236,7 @@ impl Renderer {
     }
 
     /// What came of a change to the history; `None` if it could not be made, which is logged.
-    async fn changed<T>(&self, change: Kept<T>) -> Option<T> {
+    async fn changed<T>(&self, change: Done<T>) -> Option<T> {
         match change.await {
             Ok(done) => Some(done),
             Err(error) => {

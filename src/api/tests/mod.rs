@@ -1,10 +1,15 @@
 //! The REST interface as its clients see it: requests through the router, a real history in a folder of its own.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 mod conversations;
+mod exports;
 mod keys;
 mod page;
 mod renders;
+mod searches;
+mod status;
+mod viewers;
 
 use std::time::{Duration, SystemTime};
 
@@ -111,6 +116,19 @@ impl Api {
 
     async fn get_with(&self, path: &str, name: &str, value: &str) -> Told {
         self.ask(Request::get(path).header(name, value).body(Body::empty()).unwrap()).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Told {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        self.ask(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    async fn patch(&self, path: &str, body: &Value) -> Told {
+        self.send(Method::PATCH, path, body).await
+    }
+
+    async fn delete(&self, path: &str) -> Told {
+        self.ask(Request::delete(path).body(Body::empty()).unwrap()).await
     }
 
     /// Writes down one conversation of one turn that began at `second`.

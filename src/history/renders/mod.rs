@@ -19,13 +19,17 @@ use std::time::{Duration, SystemTime};
 use models::text::speakable;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+pub(super) use self::read::stored;
 pub use self::read::{RenderCounts, RenderTally, StoredRender};
 pub use self::stage::{ATTEMPTS_MAX, RenderState};
 use self::stage::{Happening, Stage};
 use super::news::{HistoryNews, News, RenderNews};
+use super::viewer::Viewer;
+use super::write::Done;
 use super::write::{Scribe, milliseconds, stem, store_whole};
 use super::{History, HistoryError};
-use crate::call::record::{Answer, Kept};
+use super::{files, read as rows};
+use crate::call::record::Answer;
 
 /// Fast files that one transaction lets go of.
 const DROPPED_AT_ONCE: usize = 100;
@@ -74,23 +78,28 @@ impl History {
 
     /// For the one renderer, before its first [`Self::next_render`]: what was begun before the process was killed waits again.
     /// Tells how many there were.
-    pub fn recover_renders(&self, now: SystemTime) -> Kept<usize> {
-        self.writer.change(move |scribe| {
-            let found: Vec<i64> = {
-                let mut statement = scribe.connection.prepare("SELECT turn FROM renders WHERE state = 'rendering'")?;
-                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+    pub fn recover_renders(&self, now: SystemTime) -> Done<usize> {
+        self.writer.submit(move |scribe| {
+            let turns = |scribe: &Scribe, which: &str| -> rusqlite::Result<Vec<i64>> {
+                let mut statement = scribe.connection.prepare(&format!("SELECT turn FROM renders WHERE {which}"))?;
+                statement.query_map([], |row| row.get(0))?.collect()
             };
+            let found = turns(scribe, "state = 'rendering'")?;
             for turn in &found {
                 let why = "the server ended while it was rendered";
                 scribe.move_on(*turn, Happening::Found, Some(why), milliseconds(now), 0.0)?;
+            }
+            // `avatar doctor --repair` found their files gone.
+            for turn in turns(scribe, "state = 'ready' AND audio IS NULL")? {
+                scribe.move_on(turn, Happening::Asked, None, milliseconds(now), 0.0)?;
             }
             Ok(found.len())
         })
     }
 
     /// Takes the render that has been due for longest; `None` if none is due.
-    pub fn next_render(&self, now: SystemTime) -> Kept<Option<Work>> {
-        self.writer.change(move |scribe| {
+    pub fn next_render(&self, now: SystemTime) -> Done<Option<Work>> {
+        self.writer.submit(move |scribe| {
             let now = milliseconds(now);
             let due = scribe
                 .connection
@@ -108,36 +117,27 @@ impl History {
     }
 
     /// Stores what was made. `false`, and nothing is stored, if it is not wanted any more: the turn is gone, or its text is another.
-    pub fn render_made(&self, turn: i64, rendered: Rendered, now: SystemTime) -> Kept<bool> {
-        self.writer.change(move |scribe| scribe.made(turn, &rendered, milliseconds(now)))
+    pub fn render_made(&self, turn: i64, rendered: Rendered, now: SystemTime) -> Done<bool> {
+        self.writer.submit(move |scribe| scribe.made(turn, &rendered, milliseconds(now)))
     }
 
     /// It could not be made. `for_good`: another attempt would come to the same. `chance`, 0.0 to 1.0, spreads the next attempt.
-    pub fn render_failed(&self, turn: i64, reason: String, for_good: bool, now: SystemTime, chance: f64) -> Kept<()> {
-        self.writer.change(move |scribe| {
+    pub fn render_failed(&self, turn: i64, reason: String, for_good: bool, now: SystemTime, chance: f64) -> Done<()> {
+        self.writer.submit(move |scribe| {
             scribe.move_on(turn, Happening::Failed { for_good }, Some(&reason), milliseconds(now), chance).map(drop)
         })
     }
 
     /// It was begun and is given up unfinished: the server stops.
-    pub fn render_put_back(&self, turn: i64, now: SystemTime) -> Kept<()> {
+    pub fn render_put_back(&self, turn: i64, now: SystemTime) -> Done<()> {
         self.writer
-            .change(move |scribe| scribe.move_on(turn, Happening::PutBack, None, milliseconds(now), 0.0).map(drop))
+            .submit(move |scribe| scribe.move_on(turn, Happening::PutBack, None, milliseconds(now), 0.0).map(drop))
     }
 
     /// Renders a turn's reply anew, or for the first time.
-    pub fn ask_render(&self, conversation: &str, turn: i64, now: SystemTime) -> Kept<AskedAnew> {
-        let conversation = conversation.to_owned();
-        self.writer.change(move |scribe| {
-            let known = scribe
-                .connection
-                .query_row(
-                    "SELECT 1 FROM turns WHERE number = ?1 AND conversation = ?2",
-                    params![turn, conversation],
-                    |_| Ok(()),
-                )
-                .optional()?;
-            if known.is_none() {
+    pub fn ask_render(&self, viewer: Viewer, conversation: String, turn: i64, now: SystemTime) -> Done<AskedAnew> {
+        self.writer.submit(move |scribe| {
+            if rows::turn(&scribe.connection, &viewer, &conversation, turn)?.is_none() {
                 return Ok(AskedAnew::NoTurn);
             }
             if !can_be_said(&said(&scribe.connection, turn)?.0) {
@@ -152,8 +152,8 @@ impl History {
     }
 
     /// Lets go of the fast audio of replies whose better audio has been there since `before`. Tells how many files that was.
-    pub fn drop_fast_audio(&self, before: SystemTime) -> Kept<usize> {
-        self.writer.change(move |scribe| {
+    pub fn drop_fast_audio(&self, before: SystemTime) -> Done<usize> {
+        self.writer.submit(move |scribe| {
             let mut dropped = 0;
             loop {
                 let some = scribe.drop_fast(milliseconds(before))?;
@@ -171,17 +171,13 @@ pub(super) fn enqueue(
     transaction: &Transaction<'_>,
     turn: i64,
     answer: Option<&Answer>,
-    owner: Option<&str>,
     now: i64,
 ) -> rusqlite::Result<bool> {
     let said = answer.map(|answer| if answer.interrupted { &answer.heard } else { &answer.text });
     if !said.is_some_and(|said| can_be_said(said)) {
         return Ok(false);
     }
-    transaction.execute(
-        "INSERT INTO renders (turn, state, due_at, owner) VALUES (?1, 'pending', ?2, ?3)",
-        params![turn, now, owner],
-    )?;
+    transaction.execute("INSERT INTO renders (turn, state, due_at) VALUES (?1, 'pending', ?2)", params![turn, now])?;
     Ok(true)
 }
 
@@ -192,7 +188,7 @@ impl Scribe {
             .connection
             .prepare_cached(
                 "SELECT owner, conversation, reply, reply_item, state, reason, ms FROM turns JOIN renders ON turn = number
-                 WHERE number = ?1",
+                 JOIN conversations c ON c.id = conversation WHERE number = ?1",
             )?
             .query_row([turn], |row| {
                 let state = state_of(row, "state")?;
@@ -239,6 +235,7 @@ impl Scribe {
         let item: String =
             self.connection.query_row("SELECT reply_item FROM turns WHERE number = ?1", [turn], |row| row.get(0))?;
         let name = format!("{}.hq.ogg", stem(&item));
+        let before = self.length(&name);
         store_whole(&self.audio.join(&name), &rendered.file)?;
         let transaction = self.connection.transaction()?;
         write_stage(&transaction, turn, next, None, now)?;
@@ -246,6 +243,7 @@ impl Scribe {
             "UPDATE renders SET voice = ?2, audio = ?3, ms = ?4, ready_at = ?5 WHERE turn = ?1",
             params![turn, rendered.voice, name, rendered.duration.as_millis() as i64, now],
         )?;
+        grow(&transaction, turn, rendered.file.len() as i64 - signed(before))?;
         transaction.commit()?;
         self.tell_of_render(turn)?;
         Ok(true)
@@ -264,8 +262,12 @@ impl Scribe {
             self.move_on(turn, Happening::Asked, None, milliseconds(SystemTime::now()), 0.0)?;
             return Ok(());
         }
-        self.connection.execute("DELETE FROM renders WHERE turn = ?1", [turn])?;
-        audio.iter().for_each(|name| remove(&self.audio.join(name)));
+        let bytes = audio.as_ref().map_or(0, |name| self.length(name));
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM renders WHERE turn = ?1", [turn])?;
+        grow(&transaction, turn, -signed(bytes))?;
+        transaction.commit()?;
+        remove(&self.audio, audio.iter());
         Ok(())
     }
 
@@ -280,19 +282,22 @@ impl Scribe {
             })?;
             rows.collect::<rusqlite::Result<_>>()?
         };
+        // Nobody is left without either: where somebody took the better file away, the fast one stays.
+        let due = due.into_iter().map(|(turn, fast, better)| {
+            let fast = fast.filter(|_| better.is_some_and(|better| self.length(&better) > 0));
+            (turn, fast.as_ref().map_or(0, |fast| self.length(fast)), fast)
+        });
+        let due: Vec<_> = due.collect();
         let transaction = self.connection.transaction()?;
-        let mut files = Vec::new();
-        for (turn, fast, better) in &due {
-            let is_there = better.as_ref().is_some_and(|better| self.audio.join(better).is_file());
+        for (turn, bytes, fast) in &due {
             transaction.execute("UPDATE renders SET fast_dropped = 1 WHERE turn = ?1", [turn])?;
-            // Nobody is left without either: where somebody took the better file away, the fast one stays.
-            if is_there {
+            if fast.is_some() {
                 transaction.execute("UPDATE turns SET reply_audio = NULL WHERE number = ?1", [turn])?;
-                files.extend(fast);
+                grow(&transaction, *turn, -signed(*bytes))?;
             }
         }
         transaction.commit()?;
-        files.iter().for_each(|name| remove(&self.audio.join(name)));
+        remove(&self.audio, due.iter().filter_map(|(_, _, fast)| fast.as_ref()));
         Ok(due.len())
     }
 }
@@ -341,14 +346,29 @@ fn write_stage(
 }
 
 fn state_of(row: &Row<'_>, column: &str) -> rusqlite::Result<RenderState> {
-    let word: String = row.get(column)?;
-    // The table lets no other word in.
-    Ok(RenderState::of(&word).unwrap_or(RenderState::Failed))
+    Ok(of_word(&row.get::<_, String>(column)?))
 }
 
-fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path) {
-        tracing::warn!(path = %path.display(), %error, "a file that is not needed any more could not be removed");
+/// The table lets no other word in.
+fn of_word(word: &str) -> RenderState {
+    RenderState::of(word).unwrap_or(RenderState::Failed)
+}
+
+/// A turn's recordings take so many bytes more.
+fn grow(connection: &Connection, turn: i64, bytes: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE turns SET audio_bytes = max(0, audio_bytes + ?2) WHERE number = ?1")?
+        .execute([turn, bytes])
+        .map(drop)
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn remove<'a>(audio: &Path, names: impl Iterator<Item = &'a String>) {
+    if let Err(error) = files::remove(audio, names).1 {
+        tracing::warn!(%error, "recordings that are not needed any more are left; `avatar doctor --repair` removes them");
     }
 }
 

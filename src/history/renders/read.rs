@@ -1,12 +1,11 @@
 //! How far renders are, read beside the writer.
 
-use std::collections::{BTreeMap, HashMap};
-
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::super::{History, HistoryError};
+use super::super::viewer::Viewer;
+use super::super::{History, HistoryError, read as rows};
+use super::of_word;
 use super::stage::RenderState;
-use super::state_of;
 
 /// How far a reply's better audio is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,68 +46,49 @@ impl History {
         })
     }
 
-    /// The renders of a conversation's turns, by turn.
-    pub fn renders(&self, conversation: &str) -> Result<BTreeMap<i64, StoredRender>, HistoryError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT turn, state, reason, attempts, r.voice, audio, ms FROM turns JOIN renders r ON turn = number
-                 WHERE conversation = ?1",
-            )?;
-            statement.query_map([conversation], |row| Ok((row.get(0)?, stored(row)?)))?.collect()
-        })
-    }
-
-    /// Of each of these conversations, how many replies are how far; one without any is left out.
-    pub fn render_tallies(&self, conversations: &[String]) -> Result<HashMap<String, RenderTally>, HistoryError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT sum(state IN ('pending', 'rendering')), sum(state = 'ready'), sum(state = 'failed')
-                 FROM turns JOIN renders ON turn = number WHERE conversation = ?1 HAVING count(*) > 0",
-            )?;
-            let mut tallies = HashMap::new();
-            for conversation in conversations {
-                let tally =
-                    |row: &Row<'_>| Ok(RenderTally { pending: row.get(0)?, ready: row.get(1)?, failed: row.get(2)? });
-                if let Some(tally) = statement.query_row([conversation], tally).optional()? {
-                    tallies.insert(conversation.clone(), tally);
-                }
+    /// Of all that a viewer may see.
+    pub fn render_counts(&self, viewer: &Viewer) -> Result<RenderCounts, HistoryError> {
+        let whose = rows::owner(viewer);
+        let from = match whose {
+            None => "renders WHERE ?2 IS NULL",
+            Some(_) => {
+                "renders JOIN turns ON turn = number JOIN conversations c ON c.id = conversation WHERE c.owner = ?2"
             }
-            Ok(tallies)
-        })
-    }
-
-    pub fn render_counts(&self) -> Result<RenderCounts, HistoryError> {
+        };
         self.read(|connection| {
             let count = |state: &str| -> rusqlite::Result<i64> {
                 connection
-                    .prepare_cached("SELECT count(*) FROM renders WHERE state = ?1")?
-                    .query_row([state], |row| row.get(0))
+                    .prepare_cached(&format!("SELECT count(*) FROM {from} AND state = ?1"))?
+                    .query_row(params![state, whose], |row| row.get(0))
             };
             Ok(RenderCounts { pending: count("pending")?, rendering: count("rendering")?, failed: count("failed")? })
         })
     }
 
     /// Stored name of the better audio of a turn's reply.
-    pub fn better_audio(&self, conversation: &str, turn: i64) -> Result<Option<String>, HistoryError> {
+    pub fn better_audio(&self, viewer: &Viewer, conversation: &str, turn: i64) -> Result<Option<String>, HistoryError> {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT audio FROM turns JOIN renders ON turn = number WHERE conversation = ?1 AND number = ?2",
+                    "SELECT audio FROM turns JOIN renders ON turn = number JOIN conversations c ON c.id = conversation
+                     WHERE conversation = ?1 AND number = ?2 AND (?3 IS NULL OR c.owner = ?3)",
                 )?
-                .query_row(params![conversation, turn], |row| row.get(0))
+                .query_row(params![conversation, turn, rows::owner(viewer)], |row| row.get(0))
                 .optional()
                 .map(Option::flatten)
         })
     }
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredRender> {
-    Ok(StoredRender {
-        state: state_of(row, "state")?,
-        reason: row.get("reason")?,
-        attempts: row.get("attempts")?,
-        voice: row.get("voice")?,
-        audio: row.get("audio")?,
-        duration_ms: row.get("ms")?,
-    })
+/// Of a row with the columns of a render, each with `render_` before its name; `None` if the turn has none.
+pub fn stored(row: &Row<'_>) -> rusqlite::Result<Option<StoredRender>> {
+    let Some(state) = row.get::<_, Option<String>>("render_state")? else { return Ok(None) };
+    Ok(Some(StoredRender {
+        state: of_word(&state),
+        reason: row.get("render_reason")?,
+        attempts: row.get("render_attempts")?,
+        voice: row.get("render_voice")?,
+        audio: row.get("render_audio")?,
+        duration_ms: row.get("render_ms")?,
+    }))
 }

@@ -32,8 +32,14 @@ async fn one(folder: &Path) -> (History, ConversationId, ReplyId) {
     (history, conversation, reply)
 }
 
+/// Of the conversation's first turn that has one.
+fn render(history: &History, conversation: &ConversationId) -> Option<StoredRender> {
+    let stored = history.conversation(&Viewer::Everyone, conversation.as_str()).unwrap()?;
+    stored.turns.into_iter().find_map(|turn| turn.render)
+}
+
 fn state(history: &History, conversation: &ConversationId) -> Option<RenderState> {
-    history.renders(conversation.as_str()).unwrap().values().next().map(|render| render.state)
+    render(history, conversation).map(|render| render.state)
 }
 
 fn heard(listener: &mut news::Listener) -> Vec<HistoryNews> {
@@ -58,11 +64,14 @@ async fn a_reply_is_told_of_as_it_is_kept_begun_and_made() {
     assert_eq!((work.turn, work.text.as_str(), work.voice.as_str()), (1, "It is sunny today.", "flite/slt"));
     assert_eq!(state(&history, &conversation), Some(RenderState::Rendering));
     assert!(history.render_made(1, rendered(), later()).await.unwrap());
-    let render = history.renders(conversation.as_str()).unwrap().remove(&1).unwrap();
+    let render = render(&history, &conversation).unwrap();
     assert_eq!((render.state, render.duration_ms, render.reason), (RenderState::Ready, Some(1_234), None));
-    let name = history.better_audio(conversation.as_str(), 1).unwrap().unwrap();
+    let name = history.better_audio(&Viewer::Everyone, conversation.as_str(), 1).unwrap().unwrap();
     assert_eq!(std::fs::read(history.audio_path(&name)).unwrap(), b"better");
-    assert!(history.audio(conversation.as_str(), 1, Side::Assistant).unwrap().is_some(), "the fast one is still there");
+    assert!(
+        history.audio(&Viewer::Everyone, conversation.as_str(), 1, Side::Assistant).unwrap().is_some(),
+        "the fast one is still there"
+    );
     let mut told = Vec::new();
     while let Some(Heard::News(news)) = listener.try_next() {
         assert_eq!(news.owner.as_deref(), Some("key_1"));
@@ -95,11 +104,7 @@ async fn a_process_killed_in_mid_render_renders_again_and_leaves_one_file() {
     let better: Vec<_> =
         std::fs::read_dir(folder.path().join("audio")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(better.iter().filter(|name| name.to_string_lossy().ends_with(".hq.ogg")).count(), 1);
-    assert_eq!(
-        after.renders(conversation.as_str()).unwrap()[&1].attempts,
-        0,
-        "it is ready: nothing is counted any more"
-    );
+    assert_eq!(render(&after, &conversation).unwrap().attempts, 0, "it is ready: nothing is counted any more");
     assert_eq!(after.recover_renders(later()).await.unwrap(), 0);
 }
 
@@ -118,11 +123,14 @@ async fn a_reply_without_words_or_with_rendering_off_is_never_rendered() {
     history.keep(unanswered).await.unwrap();
     assert_eq!(history.next_render(later()).await.unwrap(), None);
     assert_eq!(state(&history, &conversation), None);
-    let asked = |turn| history.ask_render(conversation.as_str(), turn, at(0));
+    let asked = |turn| history.ask_render(Viewer::Everyone, conversation.as_str().to_owned(), turn, at(0));
     assert_eq!(asked(2).await.unwrap(), AskedAnew::NothingToSay);
     assert_eq!(asked(3).await.unwrap(), AskedAnew::NothingToSay);
     assert_eq!(asked(9).await.unwrap(), AskedAnew::NoTurn);
-    assert_eq!(history.ask_render("conv_other", 1, at(0)).await.unwrap(), AskedAnew::NoTurn);
+    assert_eq!(
+        history.ask_render(Viewer::Everyone, "conv_other".to_owned(), 1, at(0)).await.unwrap(),
+        AskedAnew::NoTurn
+    );
     // Of the one that was kept without, a person may want it.
     assert_eq!(asked(1).await.unwrap(), AskedAnew::Pending);
     assert_eq!(history.next_render(at(0)).await.unwrap().unwrap().turn, 1);
@@ -152,10 +160,10 @@ async fn a_reply_found_cut_after_it_was_rendered_is_rendered_anew_or_not_at_all(
     };
     amendment("It is").await.unwrap();
     assert!(!history.render_made(1, rendered(), later()).await.unwrap(), "that was of the older text");
-    assert_eq!(history.better_audio(conversation.as_str(), 1).unwrap(), None);
+    assert_eq!(history.better_audio(&Viewer::Everyone, conversation.as_str(), 1).unwrap(), None);
     assert_eq!(history.next_render(later()).await.unwrap().unwrap().text, "It is");
     assert!(history.render_made(1, rendered(), later()).await.unwrap());
-    let name = history.better_audio(conversation.as_str(), 1).unwrap().unwrap();
+    let name = history.better_audio(&Viewer::Everyone, conversation.as_str(), 1).unwrap().unwrap();
     amendment("").await.unwrap();
     assert_eq!(state(&history, &conversation), None);
     assert!(!history.audio_path(&name).exists(), "nobody heard anything of it");
@@ -189,12 +197,20 @@ async fn a_render_that_fails_waits_and_is_told_with_its_reason() {
             (RenderState::Failed, reason("no voice knows its language")),
         ]
     );
-    assert_eq!(history.render_counts().unwrap(), RenderCounts { pending: 0, rendering: 0, failed: 1 });
-    let tallies = history.render_tallies(&[conversation.as_str().to_owned(), "conv_none".to_owned()]).unwrap();
-    assert_eq!(tallies.len(), 1);
-    assert_eq!(tallies[conversation.as_str()], RenderTally { pending: 0, ready: 0, failed: 1 });
-    assert_eq!(history.ask_render(conversation.as_str(), 1, now).await.unwrap(), AskedAnew::Pending);
-    assert_eq!(history.render_counts().unwrap().pending, 1);
+    assert_eq!(history.render_counts(&Viewer::Everyone).unwrap(), RenderCounts { pending: 0, rendering: 0, failed: 1 });
+    let tally = history.conversations(&Viewer::Everyone, 1, None).unwrap().remove(0).renders;
+    assert_eq!(tally, RenderTally { pending: 0, ready: 0, failed: 1 });
+    let stranger = Viewer::Owner("key_1".to_owned());
+    assert_eq!(history.render_counts(&stranger).unwrap(), RenderCounts::default());
+    assert_eq!(
+        history.ask_render(stranger, conversation.as_str().to_owned(), 1, now).await.unwrap(),
+        AskedAnew::NoTurn
+    );
+    assert_eq!(
+        history.ask_render(Viewer::Everyone, conversation.as_str().to_owned(), 1, now).await.unwrap(),
+        AskedAnew::Pending
+    );
+    assert_eq!(history.render_counts(&Viewer::Everyone).unwrap().pending, 1);
 }
 
 #[tokio::test]
@@ -209,11 +225,14 @@ async fn the_fast_audio_goes_once_the_better_one_has_been_there_for_long_enough(
     }
     assert_eq!(history.drop_fast_audio(now - Duration::from_secs(1)).await.unwrap(), 0);
     // Somebody took the second one's better file away.
-    let taken = history.better_audio(conversation.as_str(), 2).unwrap().unwrap();
+    let taken = history.better_audio(&Viewer::Everyone, conversation.as_str(), 2).unwrap().unwrap();
     std::fs::remove_file(history.audio_path(&taken)).unwrap();
-    let fast = |turn| history.audio(conversation.as_str(), turn, Side::Assistant).unwrap();
+    let fast = |turn| history.audio(&Viewer::Everyone, conversation.as_str(), turn, Side::Assistant).unwrap();
     let first = history.audio_path(&fast(1).unwrap());
+    let bytes = || history.size(&Viewer::Everyone).unwrap().bytes;
+    let (before, length) = (bytes(), std::fs::metadata(&first).unwrap().len() as i64);
     assert_eq!(history.drop_fast_audio(now).await.unwrap(), 2);
+    assert_eq!(before - bytes(), length, "what recordings take is kept count of");
     assert!(fast(1).is_none() && !first.exists());
     assert!(history.audio_path(&fast(2).unwrap()).exists(), "it is all there is");
     assert_eq!(history.drop_fast_audio(now).await.unwrap(), 0, "each is looked at once");
@@ -227,9 +246,9 @@ async fn a_turn_that_is_deleted_takes_its_render_along() {
     let gone = conversation.as_str().to_owned();
     let delete =
         move |scribe: &mut Scribe| Ok(scribe.connection.execute("DELETE FROM conversations WHERE id = ?1", [gone])?);
-    assert_eq!(history.writer.change(delete).await.unwrap(), 1);
+    assert_eq!(history.writer.submit(delete).await.unwrap(), 1);
     assert!(!history.render_made(1, rendered(), later()).await.unwrap());
-    assert_eq!(history.render_counts().unwrap(), RenderCounts::default());
+    assert_eq!(history.render_counts(&Viewer::Everyone).unwrap(), RenderCounts::default());
     assert_eq!(state(&history, &conversation), None);
 }
 
@@ -244,6 +263,34 @@ async fn better_audio_is_named_after_an_item_that_cannot_leave_the_folder() {
     history.keep(record).await.unwrap();
     history.next_render(later()).await.unwrap().unwrap();
     assert!(history.render_made(1, rendered(), later()).await.unwrap());
-    let name = history.better_audio(conversation.as_str(), 1).unwrap().unwrap();
+    let name = history.better_audio(&Viewer::Everyone, conversation.as_str(), 1).unwrap().unwrap();
     assert!(!name.contains('/') && !name.contains(".."), "{name}");
+}
+
+#[tokio::test]
+async fn better_audio_belongs_to_its_turn_for_who_checks_deletes_and_mends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (history, conversation, _) = one(folder.path()).await;
+    history.next_render(later()).await.unwrap().unwrap();
+    assert!(history.render_made(1, Rendered { file: b"OggS".to_vec(), ..rendered() }, later()).await.unwrap());
+    let name = history.better_audio(&Viewer::Everyone, conversation.as_str(), 1).unwrap().unwrap();
+    let path = history.audio_path(&name);
+    let others = Viewer::Owner("key_1".to_owned());
+    assert_eq!(history.better_audio(&others, conversation.as_str(), 1).unwrap(), None);
+    drop(history);
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    let sound = check::examine(folder.path(), tomorrow).unwrap().unwrap();
+    assert!(sound.is_sound() && sound.recordings == 3, "{sound:?}");
+    // Somebody removes it: once that is mended, it is made again.
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(check::examine(folder.path(), tomorrow).unwrap().unwrap().missing, [name]);
+    assert!(check::repair(folder.path(), tomorrow).unwrap().is_sound());
+    let history = History::open(folder.path()).unwrap();
+    history.recover_renders(later()).await.unwrap();
+    assert_eq!(state(&history, &conversation), Some(RenderState::Pending));
+    history.next_render(later() + Duration::from_secs(60)).await.unwrap().unwrap();
+    assert!(history.render_made(1, rendered(), later()).await.unwrap());
+    assert!(path.exists());
+    assert!(history.delete(Viewer::Everyone, conversation.as_str().to_owned()).await.unwrap());
+    assert_eq!(std::fs::read_dir(folder.path().join("audio")).unwrap().count(), 0);
 }

@@ -62,7 +62,8 @@ impl Cli {
             Command::Doctor(DoctorOptions { json, repair }) => {
                 let config = flags.load();
                 if repair && let Ok(config) = &config {
-                    doctor::repair(config, SystemTime::now())?;
+                    // Standard output is for the findings alone.
+                    writeln!(io::stderr(), "{}", doctor::repair(config, SystemTime::now())?)?;
                 }
                 Ok(doctor::run(config, json, &mut io::stdout().lock())?)
             }

@@ -5,6 +5,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::HistoryError;
+use super::files;
 use super::read::Side;
 use super::search::{self, Place};
 use super::timeline::{Line, Spoken};
@@ -22,7 +23,6 @@ struct Turn {
     has: (bool, bool),
     timings: String,
     texts: [(Option<String>, Option<String>); 2],
-    audio: [Option<String>; 3],
 }
 
 impl Scribe {
@@ -61,8 +61,7 @@ impl Scribe {
             .connection
             .prepare_cached(
                 "SELECT number, started_at, user_ms, reply_ms, reply_played, user_item, reply_item, timings,
-                        user_text, user_edit, reply_text, reply_edit, user_audio, reply_audio,
-                        (SELECT audio FROM renders WHERE turn = number)
+                        user_text, user_edit, reply_text, reply_edit
                  FROM turns WHERE conversation = ?1 ORDER BY number",
             )?
             .query_map([conversation], |row| {
@@ -75,7 +74,6 @@ impl Scribe {
                     has: (row.get::<_, Option<String>>(5)?.is_some(), row.get::<_, Option<String>>(6)?.is_some()),
                     timings: row.get(7)?,
                     texts: [(row.get(8)?, row.get(9)?), (row.get(10)?, row.get(11)?)],
-                    audio: [row.get(12)?, row.get(13)?, row.get(14)?],
                 })
             })?
             .collect::<rusqlite::Result<_>>()?;
@@ -89,13 +87,12 @@ impl Scribe {
             let (places, longer) =
                 line.add(Spoken { user_ms: turn.user, reply_ms, ..Spoken::of(turn.started_at, &timings) });
             line = longer;
-            let bytes: u64 = turn.audio.iter().flatten().map(|name| self.length(name)).sum();
             let (user, reply) = turn.has;
             update.execute(params![
                 turn.number,
                 user.then_some(places.user),
                 reply.then_some(places.reply),
-                i64::try_from(bytes).unwrap_or(i64::MAX)
+                self.bytes_of(turn.number)?
             ])?;
             for (side, (text, edit)) in [Side::User, Side::Assistant].into_iter().zip(&turn.texts) {
                 let at = Place::Said(turn.number, side);
@@ -113,6 +110,12 @@ impl Scribe {
             .flatten();
         search::put(&self.connection, seq, Place::Title, title.as_deref(), None)?;
         Ok(turns.len())
+    }
+
+    /// What the files of a turn take on disk.
+    fn bytes_of(&self, number: i64) -> Result<i64, HistoryError> {
+        let bytes: u64 = files::of_turn(&self.connection, number)?.iter().map(|name| self.length(name)).sum();
+        Ok(i64::try_from(bytes).unwrap_or(i64::MAX))
     }
 
     /// Throws the search away, to be made anew by [`Self::catch_up`].

@@ -185,10 +185,7 @@ pub fn repair(folder: &Path, now: SystemTime) -> Result<Findings, HistoryError> 
     scribe.catch_up()?;
     let found = look(&scribe.connection, folder, now)?;
     let transaction = scribe.connection.transaction()?;
-    for name in found.missing.iter().chain(&found.broken) {
-        transaction.execute("UPDATE turns SET shelved = 0 WHERE user_audio = ?1 OR reply_audio = ?1", [name])?;
-        files::forget(&transaction, name)?;
-    }
+    files::forget(&transaction, found.missing.iter().chain(&found.broken))?;
     transaction.commit()?;
     let failed = |source| HistoryError::Folder { path: audio.clone(), source };
     let useless = found.partials.iter().chain(&found.broken);

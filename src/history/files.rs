@@ -50,12 +50,34 @@ pub fn of_all(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     Ok(files)
 }
 
-/// Makes the rows say that a file is not there.
-pub fn forget(connection: &Connection, name: &str) -> rusqlite::Result<()> {
-    for Shelf { table, file, .. } in SHELVES {
-        connection.execute(&format!("UPDATE {table} SET {file} = NULL WHERE {file} = ?1"), [name])?;
+/// The files of one turn.
+pub fn of_turn(connection: &Connection, number: i64) -> rusqlite::Result<Vec<String>> {
+    let mut files = Vec::new();
+    for Shelf { table, turn, file } in SHELVES {
+        let sql = format!("SELECT {file} FROM {table} WHERE {turn} = ?1 AND {file} IS NOT NULL");
+        let mut statement = connection.prepare_cached(&sql)?;
+        for name in statement.query_map([number], |row| row.get(0))? {
+            files.push(name?);
+        }
     }
-    Ok(())
+    Ok(files)
+}
+
+/// Makes the rows say that these files are not there, and has their turns counted anew.
+pub fn forget<'a>(connection: &Connection, names: impl IntoIterator<Item = &'a String>) -> rusqlite::Result<()> {
+    connection.execute_batch("CREATE TEMP TABLE gone (name TEXT PRIMARY KEY)")?;
+    let mut insert = connection.prepare("INSERT OR IGNORE INTO temp.gone VALUES (?1)")?;
+    for name in names {
+        insert.execute([name])?;
+    }
+    for Shelf { table, turn, file } in SHELVES {
+        let gone = format!("{file} IN (SELECT name FROM temp.gone)");
+        connection.execute_batch(&format!(
+            "UPDATE turns SET shelved = 0 WHERE number IN (SELECT {turn} FROM {table} WHERE {gone});
+             UPDATE {table} SET {file} = NULL WHERE {gone};"
+        ))?;
+    }
+    connection.execute_batch("DROP TABLE temp.gone")
 }
 
 /// Whether a name, from a row that anybody may have written, is one of a file in the audio folder itself.

@@ -35,6 +35,14 @@ const SHOWN: usize = 1_200;
 /// Conversations looked at in a round.
 const CANDIDATES: usize = 500;
 
+const SYSTEM: &str = "You name conversations. Answer with a title of two to six words, in the language of the conversation, and with \
+                      nothing else.";
+const EXAMPLES: [(&str, &str); 3] = [
+    ("User: My printer is jammed, what now?\nAssistant: Open the back and pull the paper out.", "Jammed printer"),
+    ("User: 高雄有什麼好吃的？\nAssistant: 六合夜市有很多小吃。", "高雄的美食"),
+    ("User: How far away is the moon?\nAssistant: About 384,000 kilometres.", "Distance to the moon"),
+];
+
 /// Which conversations are left alone, and until when.
 #[derive(Debug, Default)]
 pub struct Titler {
@@ -76,13 +84,13 @@ pub async fn run(
         }
         let mut busy = active.clone();
         let work = async {
-            tokio::time::sleep(QUIET).await;
-            while let Some(llm) = llm() {
-                if !find_one(&history, &mut titler, llm.as_ref()).await {
-                    break;
-                }
+            loop {
+                tokio::time::sleep(QUIET).await;
+                // It may still be loading.
+                let Some(llm) = llm() else { continue };
+                while find_one(&history, &mut titler, llm.as_ref()).await {}
+                tokio::time::sleep(EVERY).await;
             }
-            tokio::time::sleep(EVERY).await;
         };
         tokio::select! {
             biased;
@@ -162,13 +170,15 @@ fn messages(talk: &[(Side, String)]) -> Vec<Message> {
         told.push_str(&format!("{who}: {}\n", text.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
     let told: String = told.chars().take(SHOWN).collect();
-    let system = "You name conversations. Answer with a title of at most six words, in the language of the conversation, \
-                  and with nothing else.";
     let message = |speaker, text: String| Message { speaker, text };
-    vec![
-        message(Speaker::System, system.to_owned()),
-        message(Speaker::User, format!("{told}\nWhat is a short title of this conversation?")),
-    ]
+    let mut messages = vec![message(Speaker::System, SYSTEM.to_owned())];
+    // Small models do as they are shown, not as they are told.
+    for (talk, title) in EXAMPLES {
+        messages.push(message(Speaker::User, format!("{talk}\n\nTitle?")));
+        messages.push(message(Speaker::Assistant, title.to_owned()));
+    }
+    messages.push(message(Speaker::User, format!("{told}\nTitle?")));
+    messages
 }
 
 /// What a model wrote as a title: one line without its wrapping, of at most 60 characters; `None` if there is none in it.

@@ -49,6 +49,9 @@ fn hanging_up_in_mid_reply_keeps_what_was_heard() {
         .first()
         .map_or_else(|| world.kept[0].answer.as_ref().unwrap().heard.clone(), |amendment| amendment.heard.clone());
     assert!(heard.starts_with("It is") && !heard.contains("rain"), "{heard}");
+    // How much of the sound was sent is in no record, and is told whether the record came before the cut or after it.
+    let cut = world.amended.last().unwrap();
+    assert!(cut.interrupted && cut.played > Duration::ZERO && cut.played < Duration::from_millis(8 * 300), "{cut:?}");
 }
 
 #[test]

@@ -23,6 +23,14 @@ fn told(found: &Findings) -> Check {
         let old = if found.is_old { ", of an older version; it is brought up to date at the next start" } else { "" };
         return Check::ok("history", format!("{} turns, {} recordings{old}", found.turns, found.recordings));
     }
+    match found.damage.is_empty() {
+        true => Check::warn("history", in_words(found), REPAIR),
+        false => Check::fail("history", in_words(found), REPAIR),
+    }
+}
+
+/// What is wrong.
+fn in_words(found: &Findings) -> String {
     let counted = [
         (found.missing.len(), "recordings are missing"),
         (found.broken.len(), "recordings are damaged"),
@@ -32,11 +40,7 @@ fn told(found: &Findings) -> Check {
     ];
     let counted = counted.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     let damage = found.damage.first().map(|line| format!("the database is damaged ({line})"));
-    let wrong = damage.into_iter().chain(counted).collect::<Vec<_>>().join("; ");
-    match found.damage.is_empty() {
-        true => Check::warn("history", wrong, REPAIR),
-        false => Check::fail("history", wrong, REPAIR),
-    }
+    damage.into_iter().chain(counted).collect::<Vec<_>>().join("; ")
 }
 
 fn unreadable(error: &HistoryError) -> Check {
@@ -50,16 +54,18 @@ fn unreadable(error: &HistoryError) -> Check {
     }
 }
 
-/// Mends the history, and prints what was done to the person who asked.
-pub fn repair(config: &Config, now: SystemTime) -> anyhow::Result<()> {
-    let Some(before) = examined(config, now)? else {
-        return Ok(crate::cli::print("There is no history to repair.")?);
-    };
+/// Mends the history; gives what is to be told of it.
+pub fn repair(config: &Config, now: SystemTime) -> Result<String, HistoryError> {
+    let Some(before) = examined(config, now)? else { return Ok("there is no history to repair".to_owned()) };
     if before.is_sound() && !before.is_old {
-        return Ok(crate::cli::print("The history is whole.")?);
+        return Ok("the history is whole".to_owned());
     }
-    check::repair(&config.data_dir, now)?;
-    Ok(crate::cli::print("The history has been repaired.")?)
+    let after = check::repair(&config.data_dir, now)?;
+    match after.is_sound() {
+        true if before.is_sound() => Ok("the history has been brought up to date".to_owned()),
+        true => Ok(format!("the history has been repaired: {}", in_words(&before))),
+        false => Ok(format!("the history is still not whole: {}", in_words(&after))),
+    }
 }
 
 /// A history that cannot even be opened is to be repaired too.

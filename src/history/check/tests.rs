@@ -86,6 +86,17 @@ async fn recordings_that_are_gone_or_are_none_are_told_and_their_texts_stay() {
 }
 
 #[tokio::test]
+async fn a_history_whose_recordings_are_all_gone_keeps_its_texts() {
+    let folder = lived_in().await;
+    std::fs::remove_dir_all(folder.path().join("audio")).unwrap();
+    assert_eq!(look_at(folder.path()).missing.len(), 4);
+    let mended = repair(folder.path(), later()).unwrap();
+    assert_eq!((mended.is_sound(), mended.turns, mended.recordings), (true, 202, 0));
+    let history = History::open(folder.path()).unwrap();
+    assert_eq!(history.size(&Viewer::Everyone).unwrap().bytes, 0);
+}
+
+#[tokio::test]
 async fn a_search_that_lost_rows_or_has_too_many_is_made_anew() {
     let folder = lived_in().await;
     let database = Connection::open(database(folder.path())).unwrap();

@@ -18,9 +18,9 @@ async fn what_belongs_to_another_is_as_if_it_were_not_there() {
     let viewer = Viewer::Owner("ada".to_owned());
     let query = Query::read("apples");
     let ids = |listed: Vec<ConversationSummary>| listed.into_iter().map(|one| one.id).collect::<Vec<_>>();
-    assert_eq!(ids(place.history.conversations(&viewer, 10, None).unwrap()), [ada.clone()]);
+    assert_eq!(ids(place.history.conversations(&viewer, 10, None).unwrap()), [ada.as_str()]);
     let found = place.history.search(&viewer, &query, 10, None).unwrap();
-    assert_eq!(ids(found.into_iter().map(|(one, _)| one).collect()), [ada.clone()]);
+    assert_eq!(ids(found.into_iter().map(|(one, _)| one).collect()), [ada.as_str()]);
     assert_eq!(place.history.size(&viewer).unwrap().conversations, 1);
     for other in [&bob, &nobody] {
         let number = place.shown(other).turns[0].number;

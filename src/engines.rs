@@ -3,6 +3,7 @@
 //! An engine that is missing does not keep the server from starting: the page comes up, says what is missing and how to get it,
 //! and calls are refused with the same words until it is there.
 
+mod hq;
 mod remote;
 
 use std::path::{Path, PathBuf};
@@ -30,8 +31,11 @@ use models::vad::smart_turn::SmartTurn;
 use models::vad::{TurnModel, VoiceDetector};
 
 use crate::call::driver::Engines;
-use crate::config::{Config, Stt};
+use crate::config::{Config, HQ_OFF, Stt};
 use crate::placing;
+use crate::readiness::HQ;
+
+pub use self::hq::open_hq;
 
 /// Recognisers at work at the same time. Two: one caller's final text does not wait for another's partial.
 pub(crate) const RECOGNIZERS: usize = 2;
@@ -44,7 +48,7 @@ const KEEPS_UP: f32 = 0.8;
 /// What was found of one engine.
 #[derive(Debug, Clone)]
 pub struct EngineReport {
-    /// `vad`, `turn`, `stt`, `llm`, `tts`.
+    /// `vad`, `turn`, `stt`, `llm`, `tts`, `hq`.
     pub kind: &'static str,
     /// Engine and model; for a missing one what was looked for.
     pub name: String,
@@ -109,7 +113,8 @@ pub fn expected(config: &Config) -> Vec<EngineReport> {
     let all =
         [("vad", &names.vad), ("turn", &names.turn), ("stt", &names.stt), ("llm", &names.llm), ("tts", &names.tts)];
     let wanted = all.into_iter().filter(|(kind, name)| (*kind, name.as_str()) != ("turn", "off"));
-    wanted.map(|(kind, name)| loading(kind, name, 0)).collect()
+    let rendering = (config.hq.engine != HQ_OFF).then_some((HQ, &config.hq.engine));
+    wanted.chain(rendering).map(|(kind, name)| loading(kind, name, 0)).collect()
 }
 
 fn loading(kind: &'static str, name: &str, percent: u8) -> EngineReport {
@@ -182,6 +187,7 @@ pub fn kind_in_words(kind: &str) -> &str {
         "turn" => "the turn model",
         "stt" => "speech to text",
         "llm" => "the language model",
+        HQ => "the better voice of the history",
         _ => "text to speech",
     }
 }

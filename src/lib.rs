@@ -7,6 +7,7 @@ pub mod config;
 pub mod cores;
 pub mod engines;
 pub mod history;
+pub mod hq;
 pub mod logging;
 mod placing;
 pub mod readiness;

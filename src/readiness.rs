@@ -25,6 +25,9 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// Of an engine's way to being ready, what loading is, in percent; the rest is its first run.
 const LOADED: u8 = 90;
 
+/// The kind of the engine that renders replies again; no call needs it, and calls do not wait for it.
+pub const HQ: &str = "hq";
+
 /// Why an engine cannot be used yet, or at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unready {
@@ -117,7 +120,8 @@ impl Readiness {
         self.calls()
     }
 
-    fn tell(&self, told: EngineReport) {
+    /// What has become of an engine.
+    pub fn tell(&self, told: EngineReport) {
         self.0.send_modify(|standing| match standing.reports.iter_mut().find(|report| report.kind == told.kind) {
             Some(report) => *report = told,
             None => standing.reports.push(told),
@@ -135,7 +139,8 @@ impl Readiness {
     /// The kinds of those that have yet to make a first run, or to make it well.
     fn due(&self) -> Vec<&'static str> {
         let is_due = |state: &EngineState| !matches!(state, EngineState::Ready | EngineState::Missing { .. });
-        self.0.borrow().reports.iter().filter(|report| is_due(&report.state)).map(|report| report.kind).collect()
+        let of_calls = |report: &&EngineReport| report.kind != HQ && is_due(&report.state);
+        self.0.borrow().reports.iter().filter(of_calls).map(|report| report.kind).collect()
     }
 
     /// After a round of first runs: calls are taken if all that they need is there and none of it failed.
@@ -204,6 +209,7 @@ fn lacking(report: Option<&EngineReport>) -> Option<Missing> {
 
 /// How far the server is on its way to taking calls, all engines alike.
 pub fn percent(reports: &[EngineReport]) -> u8 {
+    let reports: Vec<_> = reports.iter().filter(|report| report.kind != HQ).collect();
     let each = reports.iter().map(|report| match report.state {
         EngineState::Loading { percent } => u32::from(percent.min(100)) * u32::from(LOADED) / 100,
         EngineState::WarmingUp => u32::from(LOADED),

@@ -393,7 +393,27 @@ pub enum CallEvent {
         reply: ReplyId,
     },
     Timings(Timings),
+    /// A reply of this conversation can now be heard in a better voice than could be made live.
+    HqReady(HqAudio),
     Failed(Fault),
+}
+
+/// A reply's better audio.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HqAudio {
+    pub conversation: ConversationId,
+    /// The turn's id in the history.
+    pub turn: i64,
+    pub reply: ReplyId,
+    pub item: ItemId,
+    pub duration: Duration,
+}
+
+impl HqAudio {
+    /// Where the history has it, on the same server.
+    pub fn url(&self) -> String {
+        format!("/api/conversations/{}/turns/{}/audio/assistant?quality=hq", self.conversation, self.turn)
+    }
 }
 
 /// How a reply ended.

@@ -2,14 +2,16 @@
 
 mod conversations;
 mod error;
+mod events;
 mod health;
 mod page;
+mod renders;
 mod status;
 
 use std::sync::Arc;
 
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use signaling::http::IceServer;
@@ -34,6 +36,8 @@ pub struct ApiState {
 pub fn conversations(state: ApiState) -> Router {
     status::begin();
     conversations::routes()
+        .route("/api/conversations/{id}/turns/{turn}/render", post(renders::ask))
+        .route("/api/events", get(events::events))
         .route("/api/status", get(status::status))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)

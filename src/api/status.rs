@@ -11,6 +11,7 @@ use signaling::http::error::ApiError;
 use super::ApiState;
 use super::conversations::{By, read};
 use super::health::{Standing, standing};
+use crate::history::renders::RenderCounts;
 
 /// When the server began, which is when its routes were put together.
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -27,6 +28,8 @@ pub struct Status {
     engines: Vec<Engine>,
     calls: Calls,
     memory: Memory,
+    /// Replies of all conversations on their way to better audio.
+    hq: RenderCounts,
     history: Remembered,
 }
 
@@ -62,7 +65,8 @@ struct Remembered {
 }
 
 pub async fn status(State(state): State<ApiState>, By(viewer): By) -> Result<Json<Status>, ApiError> {
-    let size = read(&state.history, move |history| history.size(&viewer)).await?;
+    let (size, hq) =
+        read(&state.history, move |history| Ok((history.size(&viewer)?, history.render_counts(&viewer)?))).await?;
     let engines = state.readiness.reports().into_iter().map(|report| {
         let Standing { word, percent, hint, .. } = standing(&report, &state.readiness);
         Engine { role: report.kind, name: report.name, state: word, percent, hint }
@@ -73,6 +77,7 @@ pub async fn status(State(state): State<ApiState>, By(viewer): By) -> Result<Jso
         engines: engines.collect(),
         calls: Calls { active: state.exchange.taken(), limit: state.exchange.limit() },
         memory: Memory { rss_bytes: resident() },
+        hq,
         history: Remembered { conversations: size.conversations, turns: size.turns, bytes: size.bytes },
     }))
 }

@@ -67,6 +67,7 @@ pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engi
             Vec::new()
         }
     };
+    let mut attendance = keeper.attend(&session.conversation);
     let voices = engines.tts.voices().iter().map(|voice| voice.id.clone()).collect();
     let opening =
         Opening { session, door, floor: FloorSettings::default(), voices, earlier, epoch: (now(), SystemTime::now()) };
@@ -85,6 +86,7 @@ pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engi
         if let Err(gone) = driver.carry_out().await {
             break gone;
         }
+        attendance.set_engaged(driver.conversation.is_engaged());
         // Answers first: they are what a person waits for, and each makes room for the next.
         tokio::select! {
             biased;
@@ -94,6 +96,11 @@ pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engi
                 Some(message) => driver.hear(message),
                 None => break HangUp::Vanished,
             },
+            audio = attendance.better() => {
+                if let Err(gone) = driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await {
+                    break gone;
+                }
+            }
         }
     };
     // Answers are taken no more, so that nobody waits to give one.

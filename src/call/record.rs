@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
+use super::attendance::Attendance;
 use audio::pcm::Pcm;
 use signaling::line::{CallId, ConversationId, Item, ItemId, ReplyId, Timings};
 
@@ -78,4 +79,8 @@ pub trait Keeper: Send + Sync + 'static {
     fn amend(&self, amendment: Amendment) -> Kept<()>;
     /// The items of an earlier conversation, oldest first; empty if there is none of that name.
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>>;
+    /// A call of that conversation begins.
+    fn attend(&self, _conversation: &ConversationId) -> Attendance {
+        Attendance::default()
+    }
 }

@@ -24,6 +24,7 @@ use crate::config::{Config, TlsMode};
 use crate::engines;
 use crate::history::retention::{self, Retention};
 use crate::history::{History, titles};
+use crate::hq;
 use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
 use crate::service::{self, ServiceParts};
@@ -47,15 +48,19 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
             Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
         keep_house(config, &history, &exchange, &readiness);
-        let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
+        let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let router = doors(config, peers.clone(), state);
         let stopping = watch::Sender::new(false);
         open_engines(config, &readiness, stopping.subscribe());
+        let rendering = hq::serve(config.clone(), readiness.clone(), history, stopping.subscribe());
+        let rendering = tokio::spawn(rendering);
         serve(config, listener, router, &readiness, async {
             exchange.stop();
             stopping.send_replace(true);
             peers.shutdown(GRACE).await;
             exchange.drain(GRACE).await;
+            // What it has in hand is put back; should that fail, the next start finds it.
+            let _ = tokio::time::timeout(GRACE, rendering).await;
         })
         .await
     });

@@ -5,6 +5,7 @@
 //! [`Inputs`].
 
 mod flags;
+mod keep_fast;
 mod read;
 mod reference;
 mod remote;
@@ -17,16 +18,20 @@ use std::path::{Path, PathBuf};
 
 use self::settings::Chinese;
 pub use flags::ConfigFlags;
+pub use keep_fast::KeepFast;
 use models::stt::script::Script;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    Config, Engines, Field, HistorySettings, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts,
-    SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    BesideCalls, Config, Engines, Field, HistorySettings, Hq, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt,
+    RemoteTts, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;
+
+/// As the name of the engine that renders replies again: nobody does.
+pub const HQ_OFF: &str = "off";
 
 impl Config {
     /// Reads `avatar.toml` in the working directory (or the file named), the process's environment and the flags.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::settings::{Config, Key, is_section, keys};
+use super::settings::{Config, Key, is_section, keys, sections};
 
 /// How alike two words must be for one to be offered for the other, 0 to 1.
 const ALIKE: f64 = 0.8;
@@ -127,6 +127,11 @@ impl Reader {
                 Value::Table(inner) if is_section(&path) => self.table(origin, &path, inner)?,
                 _ if is_section(&path) => {
                     return Err(wrong(origin, &path, format!("it is a section: write [{path}]")));
+                }
+                // A section that nobody knows is more like a section than like a setting.
+                Value::Table(_) if let Some(near) = nearest(&path, sections(), ALIKE) => {
+                    let suggestion = Some(near);
+                    return Err(ConfigError::UnknownKey { origin: origin.clone(), key: path, suggestion });
                 }
                 value => self.value(origin, &path, value)?,
             }

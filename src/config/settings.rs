@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::keep_fast::KeepFast;
 use super::span::Span;
 use signaling::http::IceServer;
 use signaling::secret::Secret;
@@ -80,6 +81,8 @@ settings! {
         remote: Remote = Remote::default(),
         /// What a session starts with, unless the client says otherwise.
         session: SessionDefaults = SessionDefaults::default(),
+        /// How replies are rendered again for the history.
+        hq: Hq = Hq::default(),
         /// How long conversations are kept, and what they are called.
         history: HistorySettings = HistorySettings::default(),
         /// What is logged, and how. Transcripts and keys never are.
@@ -266,6 +269,24 @@ settings! {
 }
 
 settings! {
+    /// How replies are rendered again for the history, in a better voice than there is time for while somebody waits.
+    Hq {
+        /// Who renders: `off`, an engine (`pocket-tts`, `remote`, `festival`, `flite`), or `auto`: the neural voice where its
+        /// weights are, else the server in `[remote.tts]`, else Festival. A voice made of a recording renders its own replies. Cost:
+        /// its time for each second of a reply, when no call needs the machine; its memory where calls do not use it anyway.
+        engine: String = "auto".into(),
+        /// Whether it renders while calls run. `never`; `quiet`: while in none of them anybody speaks or is about to be answered;
+        /// `always`. Cost: with `always` a call's answer may come later; with `never` a client hears of better audio after the call.
+        beside_calls: BesideCalls = BesideCalls::Quiet,
+        /// How long the audio that was made live is kept once the better one is there: `always`, `until_ready`, or a number of
+        /// days. Cost: 0.2 MB a minute of replies.
+        keep_fast: KeepFast = KeepFast::Days(30),
+        /// Of the better audio, Ogg Opus at 48 kHz. Unit: bits a second, 24000 to 128000. Cost: 0.5 MB a minute at 64000.
+        bitrate: u32 = 64_000,
+    }
+}
+
+settings! {
     /// How long conversations are kept, and what they are called.
     HistorySettings {
         /// Conversations that were not gone on with for so long are removed, texts and recordings; 0 keeps them for ever. Unit: days.
@@ -324,6 +345,14 @@ pub enum SpeechFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub enum BesideCalls {
+    Never,
+    Quiet,
+    Always,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Text,
     Json,
@@ -362,9 +391,14 @@ pub(super) const SECTIONS: &[(&str, &[Field])] = &[
     ("remote.stt", RemoteStt::FIELDS),
     ("remote.tts", RemoteTts::FIELDS),
     ("session", SessionDefaults::FIELDS),
+    ("hq", Hq::FIELDS),
     ("history", HistorySettings::FIELDS),
     ("log", Log::FIELDS),
 ];
+
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|(section, _)| *section)
+}
 
 pub(super) fn is_section(path: &str) -> bool {
     SECTIONS.iter().any(|(section, _)| *section == path)

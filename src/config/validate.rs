@@ -46,6 +46,14 @@ impl Config {
                 "give the address callers reach this machine at, or leave it out",
             );
         }
+        if !(24_000..=128_000).contains(&self.hq.bitrate) {
+            let reason = format!("{} bits a second", self.hq.bitrate);
+            return invalid(
+                "hq.bitrate",
+                reason,
+                "choose 24000 to 128000; 64000 loses nothing that is heard of a voice",
+            );
+        }
         self.validate_tls()?;
         self.ice_servers.iter().try_for_each(validate_ice)?;
         self.validate_session()?;
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn settings_that_do_not_fit_are_refused_with_a_hint() {
-        let cases: [(Settings, &str, &str); 16] = [
+        let cases: [(Settings, &str, &str); 17] = [
             (&[("listen", "0.0.0.0:8080")], "'listen'", "AVATAR_API_KEYS"),
             (&[("listen", "[::]:8080")], "'listen'", "openssl rand"),
             (&[("api_keys", "short")], "'api_keys'", "openssl rand"),
@@ -178,6 +186,7 @@ mod tests {
             (&[("ice_servers", "[{ urls = ['turn:h:1'], username = 'u' }]")], "'ice_servers'", "credential"),
             (&[("session.turn_silence", "20ms")], "'session.turn_silence'", "100ms to 5s"),
             (&[("session.temperature", "3")], "'session.temperature'", "0 to 2"),
+            (&[("hq.bitrate", "6000")], "'hq.bitrate'", "24000 to 128000"),
             (&[("log.level", "in=fo=x")], "'log.level'", "info,avatar=debug"),
         ];
         for (settings, key, hint) in cases {

@@ -127,7 +127,7 @@ impl<'a> Rows<'a> {
         Ok((Arc::new(llm), name))
     }
 
-    fn remote_tts(&self) -> Found<Arc<dyn TextToSpeech>> {
+    pub fn remote_tts(&self) -> Found<Arc<dyn TextToSpeech>> {
         let settings = needed(self.config.remote.tts_server())?;
         let tts = RemoteTts::new(self.network().map_err(missing)?, settings);
         self.standings.borrow_mut().push(("tts", tts.standing()));

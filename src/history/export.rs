@@ -67,7 +67,13 @@ impl History {
             .iter()
             .flat_map(|turn| {
                 let user = turn.user.as_ref().and_then(|user| clip(user, Channel::Left, None));
-                let reply = turn.assistant.as_ref().and_then(|reply| clip(reply, Channel::Right, turn.played_ms));
+                let reply = turn.assistant.as_ref().and_then(|reply| {
+                    clip(reply, Channel::Right, turn.played_ms).or_else(|| {
+                        // The better audio is of what was heard alone.
+                        let file = turn.render.as_ref()?.audio.clone()?;
+                        Some(Clip { file, channel: Channel::Right, start: samples(reply.starts_ms?), cut: None })
+                    })
+                });
                 [user, reply].into_iter().flatten()
             })
             .collect();

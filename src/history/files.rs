@@ -20,6 +20,7 @@ pub struct Shelf {
 pub const SHELVES: &[Shelf] = &[
     Shelf { table: "turns", turn: "number", file: "user_audio" },
     Shelf { table: "turns", turn: "number", file: "reply_audio" },
+    Shelf { table: "renders", turn: "turn", file: "audio" },
 ];
 
 /// The files of one conversation.

@@ -10,7 +10,9 @@ pub mod check;
 mod edit;
 pub mod export;
 mod files;
+pub mod news;
 mod read;
+pub mod renders;
 pub mod retention;
 mod schema;
 mod search;
@@ -21,18 +23,24 @@ mod words;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
+use futures_util::stream;
 use rusqlite::{Connection, OpenFlags};
 use signaling::line::{ConversationId, Item};
+use tokio::sync::watch;
 
+use crate::call::attendance::{Attendance, CallLoad, CallLoads};
 use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
 
 pub use self::edit::Edit;
+pub use self::news::Newsroom;
 pub use self::read::{ConversationSummary, Side, Size, StoredConversation, StoredSide, StoredTurn};
 pub use self::search::Match;
 pub use self::viewer::Viewer;
 pub use self::words::{Piece, Query};
+pub use self::write::Done;
 
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +72,10 @@ pub struct History {
     reader: Mutex<Connection>,
     /// For calls, which are not to wait for somebody's search.
     recaller: Mutex<Connection>,
+    newsroom: Newsroom,
+    loads: CallLoads,
+    /// Replies that are kept are to be rendered.
+    rendering: Arc<AtomicBool>,
     writer: write::Writer,
     /// Talks that may be mixed down at once: it takes a core.
     exports: std::sync::Arc<tokio::sync::Semaphore>,
@@ -96,9 +108,29 @@ impl History {
         if caught_up > 0 {
             tracing::info!(turns = caught_up, "turns of an older history can be searched now");
         }
+        let (newsroom, rendering) = (scribe.newsroom.clone(), Arc::clone(&scribe.rendering));
         let writer = write::Writer::start(scribe)?;
         let exports = std::sync::Arc::new(tokio::sync::Semaphore::new(EXPORTS_BOUND));
-        Ok(Self { folder: folder.to_owned(), reader: first, recaller: second, writer, exports })
+        Ok(Self {
+            folder: folder.to_owned(),
+            reader: first,
+            recaller: second,
+            newsroom,
+            loads: CallLoads::default(),
+            rendering,
+            writer,
+            exports,
+        })
+    }
+
+    /// Where changes are told.
+    pub fn news(&self) -> &Newsroom {
+        &self.newsroom
+    }
+
+    /// The calls that run, for work that can wait.
+    pub fn calls(&self) -> watch::Receiver<CallLoad> {
+        self.loads.watch()
     }
 
     fn audio_folder(&self) -> PathBuf {
@@ -221,6 +253,14 @@ impl Keeper for History {
             .map_err(|error| KeepError::Storage(error.to_string()));
         drop(connection);
         Box::pin(async move { items })
+    }
+
+    fn attend(&self, conversation: &ConversationId) -> Attendance {
+        match self.newsroom.listen() {
+            Ok(listener) => Attendance::new(&self.loads, listener.better_audio_of(conversation.clone())),
+            // Without the news a call is as good.
+            Err(_) => Attendance::new(&self.loads, stream::empty()),
+        }
     }
 }
 

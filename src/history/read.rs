@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use signaling::line::{Item, ItemId, ItemStatus, Medium, Role};
 
+use super::renders::{self, RenderTally, StoredRender};
 use super::viewer::Viewer;
 
 /// A conversation in the list.
@@ -21,6 +22,8 @@ pub struct ConversationSummary {
     /// Of the latest turn.
     pub door: String,
     pub voice: Option<String>,
+    /// How many of its replies are how far on their way to better audio.
+    pub renders: RenderTally,
 }
 
 /// A conversation with all that was said.
@@ -76,6 +79,8 @@ pub struct StoredTurn {
     pub played_ms: Option<i64>,
     pub interrupted: bool,
     pub failure: Option<String>,
+    /// The way of the reply to its better audio.
+    pub render: Option<StoredRender>,
     pub voice: Option<String>,
     pub model: Option<String>,
     /// Milliseconds from the end of the caller's voice, by stage.
@@ -105,7 +110,10 @@ const SUMMARY: &str =
                   WHERE conversation = c.id AND coalesce(user_edit, user_text) <> '' ORDER BY number LIMIT 1), ''),
         line_ms,
         coalesce((SELECT door FROM turns WHERE conversation = c.id ORDER BY number DESC LIMIT 1), ''),
-        (SELECT voice FROM turns WHERE conversation = c.id AND voice IS NOT NULL ORDER BY number DESC LIMIT 1)
+        (SELECT voice FROM turns WHERE conversation = c.id AND voice IS NOT NULL ORDER BY number DESC LIMIT 1),
+        (SELECT count(*) FROM turns JOIN renders ON turn = number WHERE conversation = c.id AND state IN ('pending', 'rendering')),
+        (SELECT count(*) FROM turns JOIN renders ON turn = number WHERE conversation = c.id AND state = 'ready'),
+        (SELECT count(*) FROM turns JOIN renders ON turn = number WHERE conversation = c.id AND state = 'failed')
      FROM conversations c";
 
 fn summarised(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
@@ -119,6 +127,7 @@ fn summarised(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
         duration_ms: row.get(6)?,
         door: row.get(7)?,
         voice: row.get(8)?,
+        renders: RenderTally { pending: row.get(9)?, ready: row.get(10)?, failed: row.get(11)? },
     })
 }
 
@@ -178,7 +187,7 @@ pub fn conversation(
         })
         .optional()?;
     let Some(mut conversation) = found else { return Ok(None) };
-    let mut statement = connection.prepare_cached("SELECT * FROM turns WHERE conversation = ?1 ORDER BY number")?;
+    let mut statement = connection.prepare_cached(&format!("{TURN} WHERE conversation = ?1 ORDER BY number"))?;
     conversation.turns = statement.query_map([id], stored_turn)?.collect::<rusqlite::Result<_>>()?;
     Ok(Some(conversation))
 }
@@ -194,7 +203,7 @@ pub fn turn(
         return Ok(None);
     }
     let turn = connection
-        .prepare_cached("SELECT * FROM turns WHERE conversation = ?1 AND number = ?2")?
+        .prepare_cached(&format!("{TURN} WHERE conversation = ?1 AND number = ?2"))?
         .query_row(params![conversation, number], stored_turn)
         .optional()?;
     let Some(turn) = turn else { return Ok(None) };
@@ -203,6 +212,11 @@ pub fn turn(
         .query_row(params![conversation, number], |row| row.get(0))?;
     Ok(Some((usize::try_from(earlier).unwrap_or(0), turn)))
 }
+
+/// A turn with its render, which has columns of other names.
+const TURN: &str = "SELECT turns.*, r.state AS render_state, r.reason AS render_reason, r.attempts AS render_attempts,
+        r.voice AS render_voice, r.audio AS render_audio, r.ms AS render_ms
+     FROM turns LEFT JOIN renders r ON r.turn = turns.number";
 
 fn stored_turn(row: &Row<'_>) -> rusqlite::Result<StoredTurn> {
     let timings: String = row.get("timings")?;
@@ -217,6 +231,7 @@ fn stored_turn(row: &Row<'_>) -> rusqlite::Result<StoredTurn> {
         played_ms: row.get("reply_played")?,
         interrupted: row.get("interrupted")?,
         failure: row.get("failure")?,
+        render: renders::stored(row)?,
         voice: row.get("voice")?,
         model: row.get("model")?,
         timings: serde_json::from_str(&timings).unwrap_or_default(),

@@ -69,6 +69,22 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE VIRTUAL TABLE search USING fts5 (
         shown, original, content = '', contentless_delete = 1, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 0'
     );
+", "
+    -- Better audio of replies; a turn without a row has none and gets none.
+    CREATE TABLE renders (
+        turn            INTEGER PRIMARY KEY REFERENCES turns (number) ON DELETE CASCADE,
+        state           TEXT NOT NULL CHECK (state IN ('pending', 'rendering', 'ready', 'failed')),
+        reason          TEXT,    -- why it failed, or is tried again
+        attempts        INTEGER NOT NULL DEFAULT 0,
+        due_at          INTEGER NOT NULL,
+        voice           TEXT,    -- what it was rendered with
+        audio           TEXT,    -- file name in the audio folder
+        ms              INTEGER,
+        ready_at        INTEGER,
+        fast_dropped    INTEGER NOT NULL DEFAULT 0 -- the turn's reply_audio was let go of, or is to stay
+    ) STRICT;
+    CREATE INDEX renders_by_state ON renders (state, due_at);
+    CREATE INDEX renders_with_fast ON renders (ready_at) WHERE state = 'ready' AND fast_dropped = 0;
 "];
 
 /// Sets the connection up and brings the tables up to date.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -13,11 +15,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use signaling::line::Timings;
 use tokio::sync::{mpsc, oneshot};
 
-use super::HistoryError;
-use super::files;
+use super::news::{HistoryNews, News, Newsroom};
 use super::read::Side;
 use super::search::{self, Place};
 use super::timeline::{Line, Spoken};
+use super::{HistoryError, files, renders};
 use crate::call::record::{Amendment, TurnRecord};
 
 /// How many turns and changes may wait to be written. A turn takes some 50 ms, mostly to encode; when full, it is refused with an
@@ -84,7 +86,10 @@ impl Drop for Writer {
 /// What the writing thread works with.
 pub struct Scribe {
     pub(super) connection: Connection,
-    audio: PathBuf,
+    pub(super) audio: PathBuf,
+    pub(super) newsroom: Newsroom,
+    /// Replies that are kept are to be rendered.
+    pub(super) rendering: Arc<AtomicBool>,
 }
 
 /// A file that has been written: its name and length.
@@ -95,7 +100,7 @@ struct Written {
 
 impl Scribe {
     pub fn new(connection: Connection, audio: PathBuf) -> Self {
-        Self { connection, audio }
+        Self { connection, audio, newsroom: Newsroom::default(), rendering: Arc::default() }
     }
 
     pub(super) fn keep(&mut self, turn: &TurnRecord) -> Result<(), HistoryError> {
@@ -166,8 +171,12 @@ impl Scribe {
         {
             search::put(&transaction, seq, Place::Said(number, side), text, None)?;
         }
+        let is_rendered = self.rendering.load(Ordering::Relaxed)
+            && renders::enqueue(&transaction, number, answer, milliseconds(SystemTime::now()))?;
         transaction.commit()?;
-        Ok(())
+        let what = HistoryNews::Turn { conversation: turn.conversation.as_str().to_owned(), turn: number };
+        self.newsroom.publish(News { owner: turn.owner.clone(), what });
+        if is_rendered { self.tell_of_render(number) } else { Ok(()) }
     }
 
     /// A conversation is gone on with by whoever began it, and by the server's own keys.
@@ -206,14 +215,14 @@ impl Scribe {
             )?;
         }
         transaction.commit()?;
-        Ok(())
+        self.reconsider_render(amendment.reply.as_str())
     }
 
     /// Writes one side's audio under its item's name; `None` if there was nothing to hear.
     fn write_audio(&self, item: Option<&str>, pcm: Option<&Pcm>) -> Result<Option<Written>, HistoryError> {
         let (Some(item), Some(pcm)) = (item, pcm.filter(|pcm| !pcm.samples.is_empty())) else { return Ok(None) };
         // Item ids can come from clients: only ours are used as file names.
-        let name = format!("{}.ogg", item.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-"));
+        let name = format!("{}.ogg", stem(item));
         let path = self.audio.join(&name);
         let bytes =
             write_ogg(&path, pcm).map_err(|error| HistoryError::Write(format!("{}: {error}", path.display())))?;
@@ -238,6 +247,23 @@ fn end_of_line(connection: &Connection, conversation: &str) -> rusqlite::Result<
         .query_row([conversation], |row| row.get(0))
 }
 
+/// What an item's files are called.
+pub fn stem(item: &str) -> String {
+    item.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-")
+}
+
+/// Stores a whole file: it is there and synced, or the one of that name is as it was.
+pub fn store_whole(path: &Path, content: &[u8]) -> Result<(), HistoryError> {
+    let partial = path.with_extension("partial");
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|error: std::io::Error| HistoryError::Write(format!("{}: {error}", path.display())))
+}
+
 /// Writes beside the final name, syncs, renames: the file is whole or not there. Gives its length.
 fn write_ogg(path: &Path, pcm: &Pcm) -> std::io::Result<u64> {
     let partial = path.with_extension("partial");
@@ -251,7 +277,7 @@ fn write_ogg(path: &Path, pcm: &Pcm) -> std::io::Result<u64> {
     Ok(bytes)
 }
 
-fn milliseconds(at: SystemTime) -> i64 {
+pub fn milliseconds(at: SystemTime) -> i64 {
     at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -21,6 +21,14 @@ fn progress_begins_at_nothing_and_ends_at_all() {
 }
 
 #[test]
+fn the_better_voice_of_the_history_is_not_waited_for_nor_made_to_run_with_the_others() {
+    let loading = report(HQ, EngineState::Loading { percent: 0 });
+    assert_eq!(percent(&[report("llm", EngineState::Ready), loading.clone()]), 100);
+    let readiness = Readiness::expecting(vec![report("llm", EngineState::WarmingUp), loading]);
+    assert_eq!(readiness.due(), ["llm"]);
+}
+
+#[test]
 fn progress_never_goes_back_while_an_engine_goes_its_way() {
     let way = (0..=100).map(|percent| EngineState::Loading { percent });
     let way: Vec<_> = way.chain([EngineState::WarmingUp, EngineState::Ready]).collect();

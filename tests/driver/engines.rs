@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audio::pcm::{Pcm, SampleRate};
+use avatar::call::attendance::{Attendance, CallLoads};
 use avatar::call::driver::Engines;
 use avatar::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
+use futures_util::stream;
 use models::cancel::Cancelled;
 use models::error::EngineError;
 use models::llm::{GenerateRequest, Generation, LanguageModel, Piece, StopReason, TokenUsage};
 use models::stt::{SpeechToText, TranscribeRequest, Transcript, Transcription, Urgency};
 use models::tts::{SpeakRequest, Speech, TextToSpeech, Voice};
 use models::vad::{TurnModel, VoiceDetector, VoiceStream, WINDOW};
-use signaling::line::{ConversationId, Item};
+use signaling::line::{ConversationId, HqAudio, Item};
 use tokio::time::sleep;
 
 /// What an engine does with a request.
@@ -277,6 +279,9 @@ pub struct Book {
     pub delay: Mutex<Duration>,
     pub kept: Arc<Mutex<Vec<TurnRecord>>>,
     pub amended: Arc<Mutex<Vec<Amendment>>>,
+    pub loads: CallLoads,
+    /// What the next call is told of.
+    pub better: Mutex<Vec<HqAudio>>,
 }
 
 impl Book {
@@ -307,6 +312,11 @@ impl Keeper for Book {
         let unreadable = conversation.as_str() == "conv_unreadable";
         let found = if unreadable { Err(KeepError::Storage("scripted".to_owned())) } else { Ok(Vec::new()) };
         Box::pin(async move { found })
+    }
+
+    fn attend(&self, _: &ConversationId) -> Attendance {
+        let better = std::mem::take(&mut *self.better.lock().unwrap());
+        Attendance::new(&self.loads, stream::iter(better))
     }
 }
 

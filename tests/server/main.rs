@@ -2,6 +2,7 @@
 //! these tests need. Each scenario starts one server, gathers what came of it, and ends it; the tests look at what was gathered.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod better;
 mod command;
 mod faults;
 mod offers;

@@ -108,6 +108,14 @@ fn stored(server: &Server) -> (Value, Vec<Vec<u8>>) {
     (shown, audio.into())
 }
 
+/// How far better audio is changes while nobody looks.
+fn without_renders(shown: &Value) -> Value {
+    let mut shown = shown.clone();
+    let replies = shown["turns"].as_array_mut().unwrap().iter_mut();
+    replies.for_each(|turn| drop(turn["assistant"].as_object_mut().unwrap().remove("hq").unwrap()));
+    shown
+}
+
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap().trim()
 }
@@ -137,7 +145,7 @@ fn the_answer_is_heard_as_it_is_written_and_unclipped() {
 #[test]
 fn a_power_cut_loses_no_finished_turn() {
     let evidence = &*EVIDENCE;
-    assert_eq!(evidence.after.0, evidence.before.0);
+    assert_eq!(without_renders(&evidence.after.0), without_renders(&evidence.before.0));
     assert!(evidence.after.1 == evidence.before.1, "the audio is another");
     let turn = &evidence.after.0["turns"][0];
     assert_eq!(text(&turn["user"], "text"), text(&evidence.turn, "transcript"));

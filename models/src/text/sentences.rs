@@ -62,6 +62,11 @@ impl SentenceSplitter {
         Self::default()
     }
 
+    /// For a voice that nobody waits for: the first piece is a whole sentence too.
+    pub fn patient() -> Self {
+        Self { speaking: true, ..Self::default() }
+    }
+
     /// Takes more text; gives the pieces that are now certain.
     pub fn push(&mut self, text: &str) -> Vec<Sentence> {
         let mut sentences = Vec::new();

@@ -4,7 +4,8 @@
 //! deltas; `output_audio.done`, `output_audio_transcript.done`, `content_part.done`, `conversation.item.done`,
 //! `output_item.done`; `response.done`. A reply that was cut closes its item as `incomplete`, with what was heard of it.
 //!
-//! Avatar's own event is `avatar.turn.timings`: when each stage of a turn was reached, in milliseconds with fractions.
+//! Avatar's own events are `avatar.turn.timings`: when each stage of a turn was reached, in milliseconds with fractions; and
+//! `avatar.hq.ready`: where a reply can be heard in a better voice than could be made live.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use super::{OpenReply, RealtimeProtocol, session};
 use crate::line::{
-    CallEvent, Fault, Item, ItemId, ItemStatus, Medium, Outcome, ReplyId, Role, Session, Timings, Usage,
+    CallEvent, Fault, HqAudio, Item, ItemId, ItemStatus, Medium, Outcome, ReplyId, Role, Session, Timings, Usage,
 };
 
 /// A reply has one item, and that has one part.
@@ -109,6 +110,7 @@ pub(super) fn word(protocol: &mut RealtimeProtocol, event: &CallEvent) -> Vec<St
         CallEvent::PlayoutStopped { reply } => out.push("output_audio_buffer.stopped", json!({ "response_id": reply })),
         CallEvent::PlayoutCleared { reply } => out.push("output_audio_buffer.cleared", json!({ "response_id": reply })),
         CallEvent::Timings(timings) => out.push("avatar.turn.timings", show_timings(timings)),
+        CallEvent::HqReady(audio) => out.push("avatar.hq.ready", show_hq_audio(audio)),
         CallEvent::Failed(fault) => out.push("error", json!({ "error": show_fault(fault) })),
     }
     out.0
@@ -323,6 +325,17 @@ fn show_timings(timings: &Timings) -> Value {
             "first_audio_ms": fractional_ms(timings.first_audio),
             "first_packet_ms": fractional_ms(timings.first_packet),
         },
+    })
+}
+
+fn show_hq_audio(audio: &HqAudio) -> Value {
+    json!({
+        "conversation_id": audio.conversation,
+        "turn_id": audio.turn,
+        "response_id": audio.reply,
+        "item_id": audio.item,
+        "audio_url": audio.url(),
+        "duration_ms": whole_ms(audio.duration),
     })
 }
 

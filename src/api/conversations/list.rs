@@ -10,6 +10,7 @@ use signaling::http::error::ApiError;
 use super::{By, read, rfc3339, side_name};
 use crate::api::ApiState;
 use crate::api::error::bad_parameter;
+use crate::history::renders::RenderTally;
 use crate::history::{self, ConversationSummary, Match};
 
 /// Conversations a page shows when it does not say.
@@ -38,6 +39,8 @@ pub struct ListedConversation {
     duration_ms: i64,
     door: String,
     voice: Option<String>,
+    /// How many replies are how far on their way to better audio.
+    hq: RenderTally,
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     matched: Option<ShownMatch>,
 }
@@ -57,15 +60,25 @@ struct ShownPiece {
 
 impl ListedConversation {
     pub fn new(summary: ConversationSummary, matched: Option<Match>) -> Self {
-        let ConversationSummary { id, title, turns, created_at, updated_at, preview, duration_ms, door, voice } =
-            summary;
+        let ConversationSummary {
+            id,
+            title,
+            turns,
+            created_at,
+            updated_at,
+            preview,
+            duration_ms,
+            door,
+            voice,
+            renders,
+        } = summary;
         let (created_at, updated_at) = (rfc3339(created_at), rfc3339(updated_at));
         let matched = matched.map(|matched| ShownMatch {
             turn: matched.turn,
             side: side_name(matched.side),
             pieces: matched.pieces.into_iter().map(|p| ShownPiece { text: p.text, hit: p.hit }).collect(),
         });
-        Self { id, title, turns, created_at, updated_at, preview, duration_ms, door, voice, matched }
+        Self { id, title, turns, created_at, updated_at, preview, duration_ms, door, voice, hq: renders, matched }
     }
 }
 

@@ -11,12 +11,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch};
+use serde::Deserialize;
 use signaling::http::error::ApiError;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -47,18 +48,35 @@ impl<S: Sync> FromRequestParts<S> for By {
     }
 }
 
-/// `GET /api/conversations/{id}/turns/{turn}/audio/{user|assistant}`: Ogg Opus, in ranges where asked.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    quality: Option<String>,
+}
+
+/// `GET /api/conversations/{id}/turns/{turn}/audio/{user|assistant}?quality=fast|hq`: Ogg Opus, in ranges where asked. Without a
+/// quality the best there is.
 async fn audio(
     State(state): State<ApiState>,
     By(viewer): By,
     path: Result<Path<(String, String, String)>, PathRejection>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let Path((id, turn, side)) = path.map_err(unreadable_path)?;
     let missing = || not_found(&format!("audio of {side} in turn {turn}"));
     let (Ok(number), Some(which)) = (turn.parse(), parse_side(&side)) else { return Err(missing()) };
-    let stored = read(&state.history, move |history| history.audio(&viewer, &id, number, which)).await?;
-    let stored = stored.ok_or_else(missing)?;
+    let Query(wanted) = wanted.map_err(|rejection| bad_parameter("query", rejection.body_text()))?;
+    let (fast, hq) = match wanted.quality.as_deref() {
+        None => (true, true),
+        Some("fast") => (true, false),
+        Some("hq") => (false, true),
+        Some(_) => return Err(bad_parameter("quality", "quality must be fast or hq".to_owned())),
+    };
+    let stored = read(&state.history, move |history| {
+        let better = if hq && which == Side::Assistant { history.better_audio(&viewer, &id, number)? } else { None };
+        if better.is_some() || !fast { Ok(better) } else { history.audio(&viewer, &id, number, which) }
+    });
+    let stored = stored.await?.ok_or_else(missing)?;
     let mime = "audio/ogg".parse().map_err(|_| internal("the media type is not one"))?;
     let served = ServeFile::new_with_mime(state.history.audio_path(&stored), &mime).try_call(request).await;
     let response = served.map_err(internal)?;
@@ -67,7 +85,7 @@ async fn audio(
 }
 
 /// Not UTF-8.
-fn unreadable_path(rejection: PathRejection) -> ApiError {
+pub(super) fn unreadable_path(rejection: PathRejection) -> ApiError {
     bad_parameter("path", rejection.body_text())
 }
 

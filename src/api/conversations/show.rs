@@ -8,6 +8,7 @@ use signaling::http::error::ApiError;
 
 use super::{By, no_conversation, read, rfc3339, unreadable_path};
 use crate::api::ApiState;
+use crate::api::renders::{self, ShownRender};
 use crate::history::{StoredConversation, StoredSide, StoredTurn};
 
 #[derive(Debug, Serialize)]
@@ -51,6 +52,8 @@ struct ShownSide {
     interrupted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hq: Option<ShownRender>,
 }
 
 /// `GET /api/conversations/{id}`: all turns, oldest first.
@@ -95,6 +98,7 @@ impl ShownTurn {
                 starts_ms: side.starts_ms,
                 interrupted: None,
                 failure: None,
+                hq: None,
             }
         };
         let user = turn.user.as_ref().map(|user| said(user, "user"));
@@ -102,6 +106,8 @@ impl ShownTurn {
             heard: turn.heard.clone().filter(|heard| turn.interrupted && *heard != reply.text),
             interrupted: Some(turn.interrupted),
             failure: turn.failure.clone(),
+            hq: Some(renders::shown(conversation, turn.number, turn.render.as_ref())),
+            audio: audio(reply, "assistant?quality=fast"),
             ..said(reply, "assistant")
         });
         Self {

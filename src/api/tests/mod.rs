@@ -6,6 +6,7 @@ mod conversations;
 mod exports;
 mod keys;
 mod page;
+mod renders;
 mod searches;
 mod status;
 mod viewers;

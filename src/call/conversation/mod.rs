@@ -116,6 +116,11 @@ impl Conversation {
         self.keep_awaiting();
     }
 
+    /// Whether somebody speaks, or what was said has yet to be answered or played: the call needs the engines.
+    pub fn is_engaged(&self) -> bool {
+        self.turn.is_some() || self.reply.is_some() || !self.awaiting_text.is_empty() || !self.closing.is_empty()
+    }
+
     pub fn id(&self) -> &ConversationId {
         &self.session.conversation
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::line::{
-    CallEvent, CallId, ConversationId, Fault, Item, ItemId, ItemStatus, Medium, Outcome, ReplyId, Role, Session,
-    Timings, TurnEnd, Usage,
+    CallEvent, CallId, ConversationId, Fault, HqAudio, Item, ItemId, ItemStatus, Medium, Outcome, ReplyId, Role,
+    Session, Timings, TurnEnd, Usage,
 };
 use crate::protocol::Protocol;
 use crate::realtime::RealtimeProtocol;
@@ -79,6 +79,11 @@ fn done(item: Option<Item>, outcome: Outcome) -> CallEvent {
     CallEvent::ReplyDone { reply: reply(), item, outcome, usage }
 }
 
+fn hq_audio() -> HqAudio {
+    let conversation = ConversationId::from_text("conv_1");
+    HqAudio { conversation, turn: 7, reply: reply(), item: avatar(), duration: ms(2_340) }
+}
+
 fn whole_turn() -> Vec<CallEvent> {
     vec![
         CallEvent::SessionCreated(session()),
@@ -121,6 +126,7 @@ fn other_events() -> Vec<CallEvent> {
         CallEvent::ItemDeleted(user()),
         CallEvent::TranscriptFailed { item: user(), fault: fault() },
         CallEvent::PlayoutCleared { reply: reply() },
+        CallEvent::HqReady(hq_audio()),
         CallEvent::Failed(fault()),
     ]
 }
@@ -199,6 +205,7 @@ fn required(kind: &str) -> &'static [&'static str] {
             &["response_id"]
         }
         "avatar.turn.timings" => &["item_id", "response_id", "stages.turn_commit_ms"],
+        "avatar.hq.ready" => &["conversation_id", "turn_id", "response_id", "item_id", "audio_url", "duration_ms"],
         "error" => &["error.type", "error.code", "error.message"],
         other => panic!("`{other}` is no event of the protocol"),
     }
@@ -406,6 +413,13 @@ fn a_stage_that_was_not_reached_is_null_and_the_rest_keep_their_fractions() {
     let stages = &last(&told, "avatar.turn.timings")["stages"];
     assert_eq!(stages["turn_commit_ms"], 215.25);
     assert_eq!(stages["first_packet_ms"], Value::Null);
+}
+
+#[test]
+fn better_audio_is_told_with_where_it_is() {
+    let told = tell_all(&[CallEvent::HqReady(hq_audio())]);
+    assert_eq!(told[0]["audio_url"], "/api/conversations/conv_1/turns/7/audio/assistant?quality=hq");
+    assert_eq!((&told[0]["turn_id"], &told[0]["duration_ms"]), (&json!(7), &json!(2_340)));
 }
 
 #[test]

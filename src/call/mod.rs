@@ -4,6 +4,7 @@
 //! [`admission::Exchange`] lets calls in.
 
 pub mod admission;
+pub mod allowance;
 pub mod conversation;
 pub mod dialogue;
 pub mod driver;

@@ -78,4 +78,10 @@ pub trait Keeper: Send + Sync + 'static {
     fn amend(&self, amendment: Amendment) -> Kept<()>;
     /// The items of an earlier conversation, oldest first; empty if there is none of that name.
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>>;
+    /// Whether calls with the key of that id may go on with the conversation: it was begun with that key, or there is none of that
+    /// name yet. Must answer within a millisecond.
+    fn is_open_to(&self, conversation: &ConversationId, owner: &str) -> bool {
+        let _nobody_knows = (conversation, owner);
+        false
+    }
 }

@@ -19,6 +19,9 @@ use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
 pub use self::read::{ConversationSummary, Side, StoredSide, StoredTurn};
 pub use self::viewer::Viewer;
 
+/// In the data folder.
+const DATABASE: &str = "history.sqlite3";
+
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
@@ -45,13 +48,8 @@ pub struct History {
 impl History {
     /// Opens the history in `folder`, which is made if it is not there; migrates an older one.
     pub fn open(folder: &Path) -> Result<Self, HistoryError> {
-        let audio = folder.join("audio");
-        std::fs::create_dir_all(&audio).map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
-        probe_writable(folder)?;
-        let path = folder.join("history.sqlite3");
-        let mut connection =
-            Connection::open(&path).map_err(|source| HistoryError::Open { path: path.clone(), source })?;
-        schema::prepare(&mut connection, &path)?;
+        let connection = open_database(folder)?;
+        let (audio, path) = (folder.join("audio"), folder.join(DATABASE));
         let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .map_err(|source| HistoryError::Open { path, source })?;
         let writer = write::Writer::start(connection, audio)?;
@@ -100,6 +98,17 @@ impl Keeper for History {
             .map_err(|error| KeepError::Storage(error.to_string()));
         Box::pin(async move { items })
     }
+}
+
+/// The data folder's database with its tables as they are today. The folder is made if it is not there.
+pub fn open_database(folder: &Path) -> Result<Connection, HistoryError> {
+    let audio = folder.join("audio");
+    std::fs::create_dir_all(&audio).map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
+    probe_writable(folder)?;
+    let path = folder.join(DATABASE);
+    let mut connection = Connection::open(&path).map_err(|source| HistoryError::Open { path: path.clone(), source })?;
+    schema::prepare(&mut connection, &path)?;
+    Ok(connection)
 }
 
 /// Fails early, with the folder's name, rather than at the first turn.

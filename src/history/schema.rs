@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::HistoryError;
 
 /// One entry a version, applied in order; never changed once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE conversations (
         id          TEXT PRIMARY KEY,
         created_at  INTEGER NOT NULL, -- milliseconds since 1970, UTC; as all times here
@@ -39,7 +40,28 @@ const MIGRATIONS: &[&str] = &["
         timings         TEXT NOT NULL -- JSON, milliseconds from the end of the caller's voice
     ) STRICT;
     CREATE INDEX turns_by_conversation ON turns (conversation, number);
-"];
+",
+    "
+    CREATE TABLE keys (
+        id                  TEXT PRIMARY KEY,
+        name                TEXT NOT NULL,
+        hash                BLOB NOT NULL,  -- SHA-256 of the key; the key itself is nowhere
+        created_at          INTEGER NOT NULL,
+        expires_at          INTEGER,
+        revoked_at          INTEGER,
+        last_used_at        INTEGER,        -- to the minute
+        calls               INTEGER,        -- most at once
+        requests_per_minute INTEGER,
+        talk_minutes_per_day INTEGER
+    ) STRICT;
+    CREATE TABLE key_usage (
+        key     TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+        day     INTEGER NOT NULL, -- since 1970, UTC
+        talk_ms INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (key, day)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Sets the connection up and brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {

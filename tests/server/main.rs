@@ -4,6 +4,7 @@
 
 mod command;
 mod faults;
+mod keys;
 mod offers;
 mod refusals;
 mod server;

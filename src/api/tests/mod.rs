@@ -11,7 +11,7 @@ use audio::pcm::{Pcm, SampleRate};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
-use signaling::http::keys::{Keys, require};
+use signaling::http::keys::Keys;
 use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings, TurnEnd};
 use signaling::secret::Secret;
 use tempfile::TempDir;
@@ -20,7 +20,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::call::admission::SessionDefaults;
 use crate::call::record::{Answer, Keeper, Question, TurnRecord};
+use crate::config;
 use crate::engines::{EngineReport, EngineState, Missing};
+use crate::guard::Guard;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -93,8 +95,9 @@ impl Api {
         };
         let stun = IceServer { urls: vec!["stun:stun.example:3478".to_owned()], username: None, credential: None };
         let guarded = super::conversations(state.clone()).merge(ice_servers(&[stun, turn]));
-        let guarded = require(guarded, keys);
-        Self { router: with_safe_headers(public(state).merge(guarded)), history, folder }
+        let guard = Guard::new(keys, &config::Limits::default(), &config::Security::default());
+        let router = guard.receive(public(state).merge(guard.protect(guarded)));
+        Self { router: with_safe_headers(router), history, folder }
     }
 
     async fn ask(&self, request: Request<Body>) -> Told {

@@ -23,7 +23,9 @@ pub const LONGEST_PACKET_BYTES: usize = 48 * 1_275 + 100;
 pub enum OpusError {
     #[error("opus packet of {bytes} bytes is corrupt ({reason}); conceal its duration instead")]
     Corrupt { bytes: usize, reason: String },
-    #[error("an opus frame is {FRAME_SAMPLES} samples at 48 kHz, not {samples}; cut the stream into frames first")]
+    #[error(
+        "an opus frame is {FRAME_SAMPLES} samples a channel at 48 kHz, not {samples} in all; cut the stream into frames first"
+    )]
     FrameLength { samples: usize },
     #[error("opus {setting} of {value} is out of range; use {range}")]
     Setting { setting: &'static str, value: u32, range: &'static str },
@@ -152,10 +154,11 @@ impl Default for EncoderSettings {
     }
 }
 
-/// One listener's encoder: 20 ms of 48 kHz mono a packet.
+/// One listener's encoder: 20 ms of 48 kHz a packet; mono, but for [`Self::stereo`].
 #[derive(Debug)]
 pub struct Encoder {
     inner: ::opus::Encoder,
+    channels: usize,
     lookahead: usize,
     packet: Box<[u8; Self::PACKET_BYTES]>,
 }
@@ -165,7 +168,20 @@ impl Encoder {
     const PACKET_BYTES: usize = 1_276;
 
     pub fn new(settings: EncoderSettings) -> Result<Self, OpusError> {
-        let mut inner = ::opus::Encoder::new(RATE.hertz(), Channels::Mono, Application::Voip).map_err(library)?;
+        Self::with_channels(settings, Channels::Mono, Application::Voip)
+    }
+
+    /// Left and right interleaved. Not tuned to speech: that would share much between the channels, and here each is one speaker.
+    pub fn stereo(settings: EncoderSettings) -> Result<Self, OpusError> {
+        Self::with_channels(settings, Channels::Stereo, Application::Audio)
+    }
+
+    fn with_channels(
+        settings: EncoderSettings,
+        channels: Channels,
+        application: Application,
+    ) -> Result<Self, OpusError> {
+        let mut inner = ::opus::Encoder::new(RATE.hertz(), channels, application).map_err(library)?;
         inner.set_bitrate(Bitrate::Bits(bitrate(settings.bitrate)?)).map_err(library)?;
         if settings.complexity > 10 {
             let value = settings.complexity.into();
@@ -175,12 +191,13 @@ impl Encoder {
         inner.set_inband_fec(settings.fec).map_err(library)?;
         inner.set_packet_loss_perc(loss(settings.expected_loss)?).map_err(library)?;
         let lookahead = usize::try_from(inner.get_lookahead().map_err(library)?).unwrap_or(0);
-        Ok(Self { inner, lookahead, packet: Box::new([0; Self::PACKET_BYTES]) })
+        let channels = channels as usize;
+        Ok(Self { inner, channels, lookahead, packet: Box::new([0; Self::PACKET_BYTES]) })
     }
 
-    /// Encodes exactly [`FRAME_SAMPLES`].
+    /// Encodes exactly [`FRAME_SAMPLES`] of each channel.
     pub fn encode(&mut self, frame: &[f32]) -> Result<Vec<u8>, OpusError> {
-        if frame.len() != FRAME_SAMPLES {
+        if frame.len() != FRAME_SAMPLES * self.channels {
             return Err(OpusError::FrameLength { samples: frame.len() });
         }
         let bytes = self.inner.encode_float(frame, self.packet.as_mut_slice()).map_err(library)?;

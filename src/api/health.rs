@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::ApiState;
-use crate::engines::EngineState;
-use crate::readiness::{Unready, percent};
+use crate::engines::{EngineReport, EngineState};
+use crate::readiness::{Readiness, Unready, percent};
 
 #[derive(Debug, Serialize)]
 pub struct Health {
@@ -45,28 +45,9 @@ pub async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>)
     let reports = state.readiness.reports();
     let of_all = percent(&reports);
     for report in reports {
-        let (word, percent, hint) = match report.state {
-            EngineState::Loading { percent } => ("loading", Some(percent), None),
-            EngineState::WarmingUp => ("warming_up", None, None),
-            // Calls go on with the fallback, or wait for the server.
-            EngineState::Ready => match state.readiness.trouble(report.kind) {
-                Some(trouble) => {
-                    degraded = true;
-                    ("degraded", None, Some(trouble))
-                }
-                None => ("ready", None, None),
-            },
-            EngineState::Failing { reason, needed } => {
-                down |= needed;
-                degraded |= !needed;
-                ("failed", None, Some(reason))
-            }
-            EngineState::Missing { hint, needed } => {
-                down |= needed;
-                degraded |= !needed;
-                ("missing", None, Some(hint))
-            }
-        };
+        let Standing { word, percent, hint, is_down, is_degraded } = standing(&report, &state.readiness);
+        down |= is_down;
+        degraded |= is_degraded;
         models.insert(report.kind, Model { name: report.name, state: word, percent, hint });
     }
     let loading = matches!(state.readiness.calls(), Err(Unready::Loading { .. }));
@@ -78,4 +59,35 @@ pub async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>)
     };
     let calls = Calls { active: state.exchange.taken(), limit: state.exchange.limit() };
     (code, Json(Health { status, percent: loading.then_some(of_all), models, calls }))
+}
+
+/// How one engine stands, in the words of the REST interface.
+pub struct Standing {
+    pub word: &'static str,
+    pub percent: Option<u8>,
+    pub hint: Option<String>,
+    /// No call without it.
+    pub is_down: bool,
+    pub is_degraded: bool,
+}
+
+pub fn standing(report: &EngineReport, readiness: &Readiness) -> Standing {
+    let well = |word, percent| Standing { word, percent, hint: None, is_down: false, is_degraded: false };
+    let badly = |word, hint: &String, needed: bool| Standing {
+        hint: Some(hint.clone()),
+        is_down: needed,
+        is_degraded: !needed,
+        ..well(word, None)
+    };
+    match &report.state {
+        EngineState::Loading { percent } => well("loading", Some(*percent)),
+        EngineState::WarmingUp => well("warming_up", None),
+        // Calls go on with the fallback, or wait for the server.
+        EngineState::Ready => match readiness.trouble(report.kind) {
+            Some(trouble) => badly("degraded", &trouble, false),
+            None => well("ready", None),
+        },
+        EngineState::Failing { reason, needed } => badly("failed", reason, *needed),
+        EngineState::Missing { hint, needed } => badly("missing", hint, *needed),
+    }
 }

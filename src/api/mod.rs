@@ -1,10 +1,11 @@
-//! REST: conversations and their audio, health, what the page needs for a call, and the page. Reads; decides nothing.
+//! REST: conversations and their audio, health and status, what the page needs for a call, and the page. Decides nothing.
 
 mod conversations;
 mod error;
 mod health;
 pub mod openapi;
 mod page;
+mod status;
 
 use std::sync::Arc;
 
@@ -30,12 +31,11 @@ pub struct ApiState {
     pub readiness: Arc<Readiness>,
 }
 
-/// What concerns conversations: to be shown only to those who hold a key, where there are keys.
+/// Conversations, and how the server is: to be shown only to those who hold a key, where there are keys.
 pub fn conversations(state: ApiState) -> Router {
-    Router::new()
-        .route("/api/conversations", get(conversations::list))
-        .route("/api/conversations/{id}", get(conversations::show))
-        .route("/api/conversations/{id}/turns/{turn}/audio/{side}", get(conversations::audio))
+    status::begin();
+    conversations::routes()
+        .route("/api/status", get(status::status))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(state)
 }

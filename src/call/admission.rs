@@ -76,6 +76,11 @@ impl Exchange {
         *self.active.borrow()
     }
 
+    /// The same as it changes.
+    pub fn watch_active(&self) -> watch::Receiver<usize> {
+        self.active.subscribe()
+    }
+
     /// Places taken: by calls, and by those that are just connecting.
     pub fn taken(&self) -> usize {
         self.limit.saturating_sub(self.places.available_permits())

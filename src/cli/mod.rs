@@ -10,6 +10,7 @@ pub mod transcribe;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -52,6 +53,9 @@ struct DoctorOptions {
     /// For programs
     #[arg(long)]
     json: bool,
+    /// Mend what is wrong with the history; not while the server runs
+    #[arg(long)]
+    repair: bool,
 }
 
 impl Cli {
@@ -60,7 +64,13 @@ impl Cli {
         let flags = self.flags;
         match self.command {
             Command::Serve => serve::run(&flags.load()?),
-            Command::Doctor(options) => Ok(doctor::run(flags.load(), options.json, &mut io::stdout().lock())?),
+            Command::Doctor(DoctorOptions { json, repair }) => {
+                let config = flags.load();
+                if repair && let Ok(config) = &config {
+                    doctor::repair(config, SystemTime::now())?;
+                }
+                Ok(doctor::run(config, json, &mut io::stdout().lock())?)
+            }
             Command::Models(command) => {
                 let (mut out, mut progress) = (io::stdout().lock(), io::stderr().lock());
                 let interactive = progress.is_terminal();

@@ -27,7 +27,8 @@ use crate::call::allowance::{Allowances, Share};
 use crate::config::{Config, TlsMode};
 use crate::engines;
 use crate::guard::{Guard, with_strict_transport};
-use crate::history::History;
+use crate::history::retention::{self, Retention};
+use crate::history::{History, titles};
 use crate::keys::KeyStore;
 use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
@@ -59,6 +60,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
             .with_allowances(Allowances::new(share, given.clone()));
         let exchange = Arc::new(exchange);
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
+        keep_house(config, &history, &exchange, &readiness);
         let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given));
         let router = doors(config, peers.clone(), state, &keys);
@@ -75,6 +77,16 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     // Engines that are still being opened are not waited for any longer.
     runtime.shutdown_timeout(GRACE);
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// What is done with the history when nothing else is to be done.
+fn keep_house(config: &Config, history: &Arc<History>, exchange: &Exchange, readiness: &Arc<Readiness>) {
+    let settings = &config.history;
+    tokio::spawn(retention::run(history.clone(), Retention::of(settings.keep_days, settings.keep_mib)));
+    if settings.titles {
+        let readiness = readiness.clone();
+        tokio::spawn(titles::run(history.clone(), exchange.watch_active(), move || readiness.llm().ok()));
+    }
 }
 
 /// Beside everything else: the page shows how far it is.

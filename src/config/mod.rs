@@ -20,8 +20,8 @@ pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    Chinese, Config, Engines, Field, Key, Limits, Log, LogFormat, Remote, RemoteLlm, RemoteStt, RemoteTts, Security,
-    SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    Chinese, Config, Engines, Field, HistorySettings, Key, Limits, Log, LogFormat, Remote, RemoteLlm, RemoteStt,
+    RemoteTts, Security, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;

@@ -80,6 +80,8 @@ settings! {
         remote: Remote = Remote::default(),
         /// What a session starts with, unless the client says otherwise.
         session: SessionDefaults = SessionDefaults::default(),
+        /// How long conversations are kept, and what they are called.
+        history: HistorySettings = HistorySettings::default(),
         /// Who may use the server from where, beside its keys.
         security: Security = Security::default(),
         /// What each key that was given out (`avatar keys create`) may use.
@@ -297,6 +299,21 @@ settings! {
 }
 
 settings! {
+    /// How long conversations are kept, and what they are called.
+    HistorySettings {
+        /// Conversations that were not gone on with for so long are removed, texts and recordings; 0 keeps them for ever. Unit: days.
+        /// Cost: none; what is removed is gone.
+        keep_days: u32 = 0,
+        /// When the recordings take more than this, the conversations that were gone on with longest ago are removed; 0 sets no
+        /// bound. Unit: MiB. Cost: none; what is removed is gone, but nothing of the last hour.
+        keep_mib: u64 = 0,
+        /// The language model gives conversations a title when no call is up. Cost: some seconds of computing a conversation; a
+        /// call that comes stops it at once.
+        titles: bool = true,
+    }
+}
+
+settings! {
     /// What is logged.
     Log {
         /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,avatar=debug`. Cost: `debug` writes some lines a
@@ -378,6 +395,7 @@ pub(super) const SECTIONS: &[(&str, &[Field])] = &[
     ("remote.stt", RemoteStt::FIELDS),
     ("remote.tts", RemoteTts::FIELDS),
     ("session", SessionDefaults::FIELDS),
+    ("history", HistorySettings::FIELDS),
     ("security", Security::FIELDS),
     ("limits", Limits::FIELDS),
     ("log", Log::FIELDS),

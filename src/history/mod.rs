@@ -1,11 +1,23 @@
 //! What is remembered: conversations, their turns, both sides' audio.
 //!
 //! A turn is an audio file or two (Ogg Opus) and a row in SQLite. Files are written and synced first, then the row in one
-//! transaction: a process that is killed leaves at worst a file without a row, never a row without its file.
+//! transaction: a process that is killed leaves at worst a file without a row, never a row without its file. A conversation goes
+//! the other way: its rows first, then its files. Whatever is read or changed is what its [`Viewer`] may see; the rest is as if it
+//! were not there.
 
+mod catch_up;
+pub mod check;
+mod edit;
+pub mod export;
+mod files;
 mod read;
+pub mod retention;
 mod schema;
+mod search;
+mod timeline;
+pub mod titles;
 mod viewer;
+mod words;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -16,8 +28,11 @@ use signaling::line::{ConversationId, Item};
 
 use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
 
-pub use self::read::{ConversationSummary, Side, StoredSide, StoredTurn};
+pub use self::edit::Edit;
+pub use self::read::{ConversationSummary, Side, Size, StoredConversation, StoredSide, StoredTurn};
+pub use self::search::Match;
 pub use self::viewer::Viewer;
+pub use self::words::{Piece, Query};
 
 /// In the data folder.
 const DATABASE: &str = "history.sqlite3";
@@ -31,34 +46,66 @@ pub enum HistoryError {
     Open { path: PathBuf, source: rusqlite::Error },
     #[error("the history {} was written by a newer Avatar (version {found}, this one knows {known}); update Avatar", path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("the history cannot be read: {0}")]
+    #[error("the history cannot be read or changed: {0}")]
     Read(#[from] rusqlite::Error),
     #[error("the history cannot be written: {0}")]
     Write(String),
+    #[error("the history is {} changes behind and takes no more; the disk is too slow", write::JOBS_BOUND)]
+    Behind,
+    #[error("the conversation belongs to another key; begin a new one")]
+    Anothers,
+    #[error("the history is open elsewhere; stop Avatar first, then repair")]
+    InUse,
+    #[error("the turn has nothing on that side; edit the other one")]
+    NothingSaid(Side),
 }
 
 /// The history of one data folder.
 pub struct History {
     folder: PathBuf,
-    /// For reading; the writer has a connection of its own, and in WAL mode neither waits for the other.
+    /// For whoever looks at it; the writer has a connection of its own, and in WAL mode neither waits for the other.
     reader: Mutex<Connection>,
+    /// For calls, which are not to wait for somebody's search.
+    recaller: Mutex<Connection>,
     writer: write::Writer,
+    /// Talks that may be mixed down at once: it takes a core.
+    exports: std::sync::Arc<tokio::sync::Semaphore>,
 }
+
+/// Mixdowns at once.
+const EXPORTS_BOUND: usize = 2;
 
 impl History {
     /// Opens the history in `folder`, which is made if it is not there; migrates an older one.
     pub fn open(folder: &Path) -> Result<Self, HistoryError> {
         let connection = open_database(folder)?;
         let (audio, path) = (folder.join("audio"), folder.join(DATABASE));
-        let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .map_err(|source| HistoryError::Open { path, source })?;
-        let writer = write::Writer::start(connection, audio)?;
-        Ok(Self { folder: folder.to_owned(), reader: Mutex::new(reader), writer })
+        let reader = || {
+            let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            reader.busy_timeout(std::time::Duration::from_secs(5))?;
+            // All statements there are stay prepared.
+            reader.set_prepared_statement_cache_capacity(64);
+            Ok(Mutex::new(reader))
+        };
+        let opened = |source| HistoryError::Open { path: path.clone(), source };
+        let (first, second) = (reader().map_err(opened)?, reader().map_err(opened)?);
+        let mut scribe = write::Scribe::new(connection, audio);
+        let caught_up = scribe.catch_up()?;
+        if caught_up > 0 {
+            tracing::info!(turns = caught_up, "turns of an older history can be searched now");
+        }
+        let writer = write::Writer::start(scribe)?;
+        let exports = std::sync::Arc::new(tokio::sync::Semaphore::new(EXPORTS_BOUND));
+        Ok(Self { folder: folder.to_owned(), reader: first, recaller: second, writer, exports })
+    }
+
+    fn audio_folder(&self) -> PathBuf {
+        self.folder.join("audio")
     }
 
     /// Where a stored audio file is.
     pub fn audio_path(&self, stored: &str) -> PathBuf {
-        self.folder.join("audio").join(stored)
+        self.audio_folder().join(stored)
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, HistoryError> {
@@ -66,36 +113,119 @@ impl History {
         Ok(query(&connection)?)
     }
 
-    /// At most `limit` conversations, newest first, older than `before` if given.
-    pub fn conversations(&self, limit: usize, before: Option<&str>) -> Result<Vec<ConversationSummary>, HistoryError> {
-        self.read(|connection| read::conversations(connection, limit, before))
+    /// At most `limit` conversations, newest first, begun before the conversation `before` if given.
+    pub fn conversations(
+        &self,
+        viewer: &Viewer,
+        limit: usize,
+        before: Option<&str>,
+    ) -> Result<Vec<ConversationSummary>, HistoryError> {
+        self.read(|connection| read::conversations(connection, viewer, limit, before))
     }
 
-    /// When a conversation began (milliseconds since 1970) and its turns, oldest first; `None` if there is none of that id.
-    pub fn conversation(&self, id: &str) -> Result<Option<(i64, Vec<StoredTurn>)>, HistoryError> {
-        self.read(|connection| read::conversation(connection, id))
+    /// The same of those in which `query` was said, or which are called so, with the place; `None` for a place in the title.
+    pub fn search(
+        &self,
+        viewer: &Viewer,
+        query: &Query,
+        limit: usize,
+        before: Option<&str>,
+    ) -> Result<Vec<(ConversationSummary, Option<Match>)>, HistoryError> {
+        self.read(|connection| search::find(connection, viewer, query, limit, before))
+    }
+
+    /// A conversation with its turns; `None` if there is none of that id.
+    pub fn conversation(&self, viewer: &Viewer, id: &str) -> Result<Option<StoredConversation>, HistoryError> {
+        self.read(|connection| read::conversation(connection, viewer, id))
     }
 
     /// Stored name of one side's audio of a turn.
-    pub fn audio(&self, conversation: &str, turn: i64, side: Side) -> Result<Option<String>, HistoryError> {
-        self.read(|connection| read::audio(connection, conversation, turn, side))
+    pub fn audio(
+        &self,
+        viewer: &Viewer,
+        conversation: &str,
+        turn: i64,
+        side: Side,
+    ) -> Result<Option<String>, HistoryError> {
+        self.read(|connection| read::audio(connection, viewer, conversation, turn, side))
+    }
+
+    /// How much there is.
+    pub fn size(&self, viewer: &Viewer) -> Result<Size, HistoryError> {
+        self.read(|connection| read::size(connection, viewer))
+    }
+
+    /// Whether a call of `viewer` may go on with a conversation: it is theirs, or there is none of that id yet.
+    pub fn may_go_on(&self, viewer: &Viewer, conversation: &str) -> Result<bool, HistoryError> {
+        self.read(|connection| {
+            let theirs = read::seq(connection, viewer, conversation)?.is_some();
+            Ok(theirs || read::seq(connection, &Viewer::Everyone, conversation)?.is_none())
+        })
+    }
+
+    /// Sets a conversation's title, or takes it away so that the language model may find one; `None` if there is none of that id.
+    pub async fn rename(
+        &self,
+        viewer: Viewer,
+        id: String,
+        title: Option<String>,
+    ) -> Result<Option<ConversationSummary>, HistoryError> {
+        self.writer.submit(move |scribe| scribe.rename(&viewer, &id, title.as_deref())).await
+    }
+
+    /// Edits the caller's and the avatar's text of a turn. Gives the turn's place in the conversation and the turn as it then
+    /// stands; `None` if it is not there.
+    pub async fn edit(
+        &self,
+        viewer: Viewer,
+        conversation: String,
+        turn: i64,
+        user: Edit,
+        assistant: Edit,
+    ) -> Result<Option<(usize, StoredTurn)>, HistoryError> {
+        self.writer.submit(move |scribe| scribe.edit(&viewer, &conversation, turn, [user, assistant])).await
+    }
+
+    /// Deletes a conversation, rows and files; says whether it was there. A call that still goes on begins it anew with its next
+    /// turn.
+    pub async fn delete(&self, viewer: Viewer, id: String) -> Result<bool, HistoryError> {
+        let names = self.writer.submit(move |scribe| scribe.take_out(&viewer, &id)).await?;
+        let Some(names) = names else { return Ok(false) };
+        let audio = self.audio_folder();
+        // Not on the writing thread, which turns wait for.
+        let removed = tokio::task::spawn_blocking(move || files::remove(&audio, names).1).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, "recordings of a deleted conversation are left; `avatar doctor --repair` removes them");
+        }
+        Ok(true)
     }
 }
 
 impl Keeper for History {
     fn keep(&self, turn: TurnRecord) -> Kept<()> {
-        self.writer.submit(write::Job::Keep(Box::new(turn)))
+        let kept = self.writer.submit(move |scribe| scribe.keep(&turn));
+        Box::pin(async move { kept.await.map_err(KeepError::from) })
     }
 
     fn amend(&self, amendment: Amendment) -> Kept<()> {
-        self.writer.submit(write::Job::Amend(amendment))
+        let kept = self.writer.submit(move |scribe| scribe.amend(&amendment));
+        Box::pin(async move { kept.await.map_err(KeepError::from) })
+    }
+
+    fn is_open_to(&self, conversation: &ConversationId, owner: &str) -> bool {
+        let viewer = Viewer::Owner(owner.to_owned());
+        self.may_go_on(&viewer, conversation.as_str()).unwrap_or_else(|error| {
+            tracing::error!(%error, "whose a conversation is cannot be told; it is treated as another's");
+            false
+        })
     }
 
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {
         // Indexed, and at most a few hundred short rows: well under a millisecond.
-        let items = self
-            .read(|connection| read::items(connection, conversation.as_str()))
+        let connection = self.recaller.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let items = read::items(&connection, &Viewer::Everyone, conversation.as_str())
             .map_err(|error| KeepError::Storage(error.to_string()));
+        drop(connection);
         Box::pin(async move { items })
     }
 }
@@ -109,6 +239,15 @@ pub fn open_database(folder: &Path) -> Result<Connection, HistoryError> {
     let mut connection = Connection::open(&path).map_err(|source| HistoryError::Open { path: path.clone(), source })?;
     schema::prepare(&mut connection, &path)?;
     Ok(connection)
+}
+
+impl From<HistoryError> for KeepError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Behind => Self::Behind(write::JOBS_BOUND),
+            error => Self::Storage(error.to_string()),
+        }
+    }
 }
 
 /// Fails early, with the folder's name, rather than at the first turn.

@@ -1,18 +1,40 @@
-//! Queries. Each is served by an index; none locks out the writer.
+//! Queries. Each is served by an index; none locks out the writer, and none shows what its viewer may not see.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use signaling::line::{Item, ItemId, ItemStatus, Medium, Role};
+
+use super::viewer::Viewer;
 
 /// A conversation in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversationSummary {
     pub id: String,
+    pub title: Option<String>,
     pub turns: i64,
     /// Milliseconds since 1970, UTC.
     pub created_at: i64,
     pub updated_at: i64,
     /// The first thing the caller said.
     pub preview: String,
+    /// Length of the time line.
+    pub duration_ms: i64,
+    /// Of the latest turn.
+    pub door: String,
+    pub voice: Option<String>,
+}
+
+/// A conversation with all that was said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredConversation {
+    pub id: String,
+    pub title: Option<String>,
+    /// Milliseconds since 1970, UTC.
+    pub created_at: i64,
+    pub updated_at: i64,
+    /// Length of the time line.
+    pub duration_ms: i64,
+    /// Oldest first.
+    pub turns: Vec<StoredTurn>,
 }
 
 /// Which side of a turn.
@@ -26,9 +48,15 @@ pub enum Side {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSide {
     pub item: String,
+    /// As it was heard or written at first.
     pub text: String,
-    pub has_audio: bool,
+    /// What somebody put in its place.
+    pub edit: Option<String>,
+    /// Name of its file.
+    pub audio: Option<String>,
     pub duration_ms: Option<i64>,
+    /// On the conversation's time line.
+    pub starts_ms: Option<i64>,
 }
 
 /// One turn as it was written down.
@@ -40,8 +68,12 @@ pub struct StoredTurn {
     pub door: String,
     pub user: Option<StoredSide>,
     pub assistant: Option<StoredSide>,
+    /// BCP 47, of what the caller said.
+    pub language: Option<String>,
     /// What of the reply was heard.
     pub heard: Option<String>,
+    /// How much of the reply's audio was sent, where not all.
+    pub played_ms: Option<i64>,
     pub interrupted: bool,
     pub failure: Option<String>,
     pub voice: Option<String>,
@@ -50,43 +82,126 @@ pub struct StoredTurn {
     pub timings: serde_json::Value,
 }
 
+/// How much a viewer's history holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    pub conversations: i64,
+    pub turns: i64,
+    /// Of audio.
+    pub bytes: i64,
+}
+
+/// The owner whose conversations alone are shown; `None` shows all.
+pub fn owner(viewer: &Viewer) -> Option<&str> {
+    match viewer {
+        Viewer::Everyone => None,
+        Viewer::Owner(owner) => Some(owner),
+    }
+}
+
+const SUMMARY: &str =
+    "SELECT id, title, (SELECT count(*) FROM turns WHERE conversation = c.id), created_at, updated_at,
+        coalesce((SELECT coalesce(user_edit, user_text) FROM turns
+                  WHERE conversation = c.id AND coalesce(user_edit, user_text) <> '' ORDER BY number LIMIT 1), ''),
+        line_ms,
+        coalesce((SELECT door FROM turns WHERE conversation = c.id ORDER BY number DESC LIMIT 1), ''),
+        (SELECT voice FROM turns WHERE conversation = c.id AND voice IS NOT NULL ORDER BY number DESC LIMIT 1)
+     FROM conversations c";
+
+fn summarised(row: &Row<'_>) -> rusqlite::Result<ConversationSummary> {
+    Ok(ConversationSummary {
+        id: row.get(0)?,
+        title: row.get(1)?,
+        turns: row.get(2)?,
+        created_at: row.get(3)?,
+        updated_at: row.get(4)?,
+        preview: row.get(5)?,
+        duration_ms: row.get(6)?,
+        door: row.get(7)?,
+        voice: row.get(8)?,
+    })
+}
+
+/// A conversation's place in the order of their beginning.
+pub fn seq(connection: &Connection, viewer: &Viewer, id: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT seq FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)")?
+        .query_row(params![id, owner(viewer)], |row| row.get(0))
+        .optional()
+}
+
+pub fn summary(connection: &Connection, viewer: &Viewer, seq: i64) -> rusqlite::Result<Option<ConversationSummary>> {
+    connection
+        .prepare_cached(&format!("{SUMMARY} WHERE seq = ?1 AND (?2 IS NULL OR owner = ?2)"))?
+        .query_row(params![seq, owner(viewer)], summarised)
+        .optional()
+}
+
 pub fn conversations(
     connection: &Connection,
+    viewer: &Viewer,
     limit: usize,
     before: Option<&str>,
 ) -> rusqlite::Result<Vec<ConversationSummary>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, (SELECT count(*) FROM turns WHERE conversation = c.id), created_at, updated_at,
-                coalesce((SELECT user_text FROM turns WHERE conversation = c.id AND user_text <> '' ORDER BY number LIMIT 1), '')
-         FROM conversations c
-         WHERE ?2 IS NULL OR (created_at, id) < (SELECT created_at, id FROM conversations WHERE id = ?2)
-         ORDER BY created_at DESC, id DESC LIMIT ?1",
-    )?;
-    let rows = statement.query_map(params![limit as i64, before], |row| {
-        Ok(ConversationSummary {
-            id: row.get(0)?,
-            turns: row.get(1)?,
-            created_at: row.get(2)?,
-            updated_at: row.get(3)?,
-            preview: row.get(4)?,
-        })
-    })?;
-    rows.collect()
+    let below = match before {
+        None => i64::MAX,
+        Some(before) => match seq(connection, viewer, before)? {
+            Some(seq) => seq,
+            None => return Ok(Vec::new()),
+        },
+    };
+    // Two statements, so that each has its index.
+    let whose = if owner(viewer).is_some() { "owner = ?3" } else { "?3 IS NULL" };
+    let mut statement =
+        connection.prepare_cached(&format!("{SUMMARY} WHERE {whose} AND seq < ?1 ORDER BY seq DESC LIMIT ?2"))?;
+    statement.query_map(params![below, limit as i64, owner(viewer)], summarised)?.collect()
 }
 
-pub fn conversation(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, Vec<StoredTurn>)>> {
-    let created = connection
-        .prepare_cached("SELECT created_at FROM conversations WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))
+pub fn conversation(
+    connection: &Connection,
+    viewer: &Viewer,
+    id: &str,
+) -> rusqlite::Result<Option<StoredConversation>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT id, title, created_at, updated_at, line_ms FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)",
+        )?
+        .query_row(params![id, owner(viewer)], |row| {
+            Ok(StoredConversation {
+                id: row.get(0)?,
+                title: row.get(1)?,
+                created_at: row.get(2)?,
+                updated_at: row.get(3)?,
+                duration_ms: row.get(4)?,
+                turns: Vec::new(),
+            })
+        })
         .optional()?;
-    let Some(created) = created else { return Ok(None) };
-    let mut statement = connection.prepare_cached(
-        "SELECT number, started_at, door, user_item, user_text, user_audio, user_ms, reply_item, reply_text, reply_audio,
-                reply_ms, reply_heard, interrupted, failure, voice, model, timings
-         FROM turns WHERE conversation = ?1 ORDER BY number",
-    )?;
-    let turns = statement.query_map([id], stored_turn)?.collect::<rusqlite::Result<_>>()?;
-    Ok(Some((created, turns)))
+    let Some(mut conversation) = found else { return Ok(None) };
+    let mut statement = connection.prepare_cached("SELECT * FROM turns WHERE conversation = ?1 ORDER BY number")?;
+    conversation.turns = statement.query_map([id], stored_turn)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Some(conversation))
+}
+
+/// One turn, and how many of the conversation came before it.
+pub fn turn(
+    connection: &Connection,
+    viewer: &Viewer,
+    conversation: &str,
+    number: i64,
+) -> rusqlite::Result<Option<(usize, StoredTurn)>> {
+    if seq(connection, viewer, conversation)?.is_none() {
+        return Ok(None);
+    }
+    let turn = connection
+        .prepare_cached("SELECT * FROM turns WHERE conversation = ?1 AND number = ?2")?
+        .query_row(params![conversation, number], stored_turn)
+        .optional()?;
+    let Some(turn) = turn else { return Ok(None) };
+    let earlier: i64 = connection
+        .prepare_cached("SELECT count(*) FROM turns WHERE conversation = ?1 AND number < ?2")?
+        .query_row(params![conversation, number], |row| row.get(0))?;
+    Ok(Some((usize::try_from(earlier).unwrap_or(0), turn)))
 }
 
 fn stored_turn(row: &Row<'_>) -> rusqlite::Result<StoredTurn> {
@@ -95,9 +210,11 @@ fn stored_turn(row: &Row<'_>) -> rusqlite::Result<StoredTurn> {
         number: row.get("number")?,
         started_at: row.get("started_at")?,
         door: row.get("door")?,
-        user: stored_side(row, "user_item", "user_text", "user_audio", "user_ms")?,
-        assistant: stored_side(row, "reply_item", "reply_text", "reply_audio", "reply_ms")?,
+        user: stored_side(row, "user")?,
+        assistant: stored_side(row, "reply")?,
+        language: row.get("user_language")?,
         heard: row.get("reply_heard")?,
+        played_ms: row.get("reply_played")?,
         interrupted: row.get("interrupted")?,
         failure: row.get("failure")?,
         voice: row.get("voice")?,
@@ -106,35 +223,65 @@ fn stored_turn(row: &Row<'_>) -> rusqlite::Result<StoredTurn> {
     })
 }
 
-fn stored_side(row: &Row<'_>, item: &str, text: &str, audio: &str, ms: &str) -> rusqlite::Result<Option<StoredSide>> {
-    let Some(item) = row.get::<_, Option<String>>(item)? else { return Ok(None) };
+fn stored_side(row: &Row<'_>, side: &str) -> rusqlite::Result<Option<StoredSide>> {
+    let column = |name: &str| format!("{side}_{name}");
+    let Some(item) = row.get::<_, Option<String>>(&*column("item"))? else { return Ok(None) };
     Ok(Some(StoredSide {
         item,
-        text: row.get::<_, Option<String>>(text)?.unwrap_or_default(),
-        has_audio: row.get::<_, Option<String>>(audio)?.is_some(),
-        duration_ms: row.get(ms)?,
+        text: row.get::<_, Option<String>>(&*column("text"))?.unwrap_or_default(),
+        edit: row.get(&*column("edit"))?,
+        audio: row.get(&*column("audio"))?,
+        duration_ms: row.get(&*column("ms"))?,
+        starts_ms: row.get(&*column("starts"))?,
     }))
 }
 
-pub fn audio(connection: &Connection, conversation: &str, turn: i64, side: Side) -> rusqlite::Result<Option<String>> {
+pub fn audio(
+    connection: &Connection,
+    viewer: &Viewer,
+    conversation: &str,
+    turn: i64,
+    side: Side,
+) -> rusqlite::Result<Option<String>> {
     let column = match side {
         Side::User => "user_audio",
         Side::Assistant => "reply_audio",
     };
     connection
-        .prepare_cached(&format!("SELECT {column} FROM turns WHERE conversation = ?1 AND number = ?2"))?
-        .query_row(params![conversation, turn], |row| row.get(0))
+        .prepare_cached(&format!(
+            "SELECT t.{column} FROM turns t JOIN conversations c ON c.id = t.conversation
+             WHERE t.conversation = ?1 AND t.number = ?2 AND (?3 IS NULL OR c.owner = ?3)"
+        ))?
+        .query_row(params![conversation, turn, owner(viewer)], |row| row.get(0))
         .optional()
         .map(Option::flatten)
 }
 
-/// The items of a conversation as the language model is to know them: of a reply, what was heard.
-pub fn items(connection: &Connection, conversation: &str) -> rusqlite::Result<Vec<Item>> {
+pub fn size(connection: &Connection, viewer: &Viewer) -> rusqlite::Result<Size> {
+    let whose = owner(viewer);
+    let which = match whose {
+        None => "?1 IS NULL",
+        Some(_) => "conversation IN (SELECT id FROM conversations WHERE owner = ?1)",
+    };
+    let (turns, bytes) = connection
+        .prepare_cached(&format!("SELECT count(*), coalesce(sum(audio_bytes), 0) FROM turns WHERE {which}"))?
+        .query_row([whose], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let conversations = connection
+        .prepare_cached("SELECT count(*) FROM conversations WHERE ?1 IS NULL OR owner = ?1")?
+        .query_row([whose], |row| row.get(0))?;
+    Ok(Size { conversations, turns, bytes })
+}
+
+/// The items of a conversation as the language model is to know them: as they were edited, and of a reply else what was heard.
+pub fn items(connection: &Connection, viewer: &Viewer, conversation: &str) -> rusqlite::Result<Vec<Item>> {
+    let mut items = Vec::new();
+    if seq(connection, viewer, conversation)?.is_none() {
+        return Ok(items);
+    }
     let mut statement = connection.prepare_cached(
-        "SELECT user_item, user_text, reply_item, reply_heard, interrupted
+        "SELECT user_item, coalesce(user_edit, user_text), reply_item, coalesce(reply_edit, reply_heard), interrupted
          FROM (SELECT * FROM turns WHERE conversation = ?1 ORDER BY number DESC LIMIT 200) ORDER BY number",
     )?;
-    let mut items = Vec::new();
     let mut rows = statement.query([conversation])?;
     while let Some(row) = rows.next()? {
         let interrupted: bool = row.get(4)?;

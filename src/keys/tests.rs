@@ -149,3 +149,37 @@ fn a_client_secret_dies_with_the_key_that_made_it() {
     store.revoke(&id, at(2)).unwrap();
     assert_eq!(keys.holder(&secret, at(3)).unwrap_err().code, "invalid_api_key");
 }
+
+#[test]
+fn turns_and_keys_are_written_side_by_side() {
+    use crate::history::History;
+
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path()).unwrap();
+    let keys = KeyStore::open(folder.path()).unwrap();
+    let elsewhere = KeyStore::open(folder.path()).unwrap();
+    let (id, key) = keys.create(&wanted("ann"), at(0)).unwrap();
+    std::thread::scope(|scope| {
+        for store in [&keys, &elsewhere] {
+            let (id, key) = (&id, &key);
+            scope.spawn(move || {
+                for minute in 0..40 {
+                    store.add_talk(id, at(60 * minute), Duration::from_secs(1));
+                    store.find(key.reveal(), at(60 * minute)).unwrap();
+                    store.create(&wanted("another"), at(minute)).unwrap();
+                }
+            });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // Renaming reads before it writes.
+        for _ in 0..40 {
+            let renamed =
+                history.rename(crate::history::Viewer::Everyone, "conv_none".to_owned(), Some("x".to_owned()));
+            assert!(runtime.block_on(renamed).unwrap().is_none());
+        }
+    });
+    drop((keys, elsewhere));
+    let keys = KeyStore::open(folder.path()).unwrap();
+    assert_eq!(keys.list().unwrap().len(), 81);
+    assert_eq!(keys.talked(&id, at(0)), Duration::from_secs(80));
+}

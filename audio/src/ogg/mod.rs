@@ -1,9 +1,12 @@
 //! Ogg Opus files (RFC 7845): how recordings are kept and played in a browser.
 //!
-//! [`OggOpusWriter`] streams audio of any rate into a file; [`read`] gives a whole file back as 48 kHz mono. Pre-skip, granule
-//! positions and end trimming are exact: what is read back begins and lasts as what was written.
+//! [`OggOpusWriter`] streams audio of any rate into a file, [`StereoOggOpusWriter`] two speakers side by side; [`read`] gives a whole
+//! file back as 48 kHz mono, [`OggOpusReader`] piece by piece. Pre-skip, granule positions and end trimming are exact: what is
+//! read back begins and lasts as what was written.
 
 mod read;
+mod stereo;
+mod stream;
 mod write;
 
 use std::io;
@@ -12,6 +15,8 @@ use crate::opus::OpusError;
 use crate::resample::ResampleError;
 
 pub use read::{LONGEST, read, read_file};
+pub use stereo::StereoOggOpusWriter;
+pub use stream::OggOpusReader;
 pub use write::OggOpusWriter;
 
 const HEAD_MAGIC: &[u8; 8] = b"OpusHead";

@@ -17,7 +17,7 @@ const SERIAL: u32 = 0x4156_5441;
 
 /// Writes one Ogg Opus file. Without [`Self::finish`] the file lacks its last second and its end mark, and still plays.
 pub struct OggOpusWriter<W: Write> {
-    packets: PacketWriter<'static, W>,
+    pages: Pages<W>,
     encoder: Encoder,
     resampler: Option<Resampler>,
     cutter: FrameCutter,
@@ -25,15 +25,11 @@ pub struct OggOpusWriter<W: Write> {
     pre_skip: u64,
     /// 48 kHz samples taken in.
     taken: u64,
-    /// Packets encoded.
-    encoded: u64,
-    /// The newest packet: which one is the last is only known at the end.
-    held: Option<Vec<u8>>,
 }
 
 impl<W: Write> std::fmt::Debug for OggOpusWriter<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OggOpusWriter").field("taken", &self.taken).field("encoded", &self.encoded).finish()
+        f.debug_struct("OggOpusWriter").field("taken", &self.taken).field("encoded", &self.pages.encoded).finish()
     }
 }
 
@@ -47,20 +43,14 @@ impl<W: Write> OggOpusWriter<W> {
     pub fn with(writer: W, settings: EncoderSettings) -> Result<Self, OggError> {
         let encoder = Encoder::new(settings)?;
         let pre_skip = u16::try_from(encoder.lookahead()).unwrap_or(u16::MAX);
-        let head = Head { channels: 1, pre_skip, input_rate: RATE.hertz(), gain: 0 };
-        let mut packets = PacketWriter::new(writer);
-        packets.write_packet(head.to_bytes(), SERIAL, PacketWriteEndInfo::EndPage, 0)?;
-        packets.write_packet(tags(), SERIAL, PacketWriteEndInfo::EndPage, 0)?;
         Ok(Self {
-            packets,
+            pages: Pages::begin(writer, 1, pre_skip)?,
             encoder,
             resampler: None,
             cutter: FrameCutter::new(SENT_FRAME),
             resampled: Vec::new(),
             pre_skip: pre_skip.into(),
             taken: 0,
-            encoded: 0,
-            held: None,
         })
     }
 
@@ -85,17 +75,11 @@ impl<W: Write> OggOpusWriter<W> {
             self.encode()?;
         }
         let end = self.pre_skip + self.taken;
-        while self.encoded * (SENT_FRAME as u64) < end {
+        while self.pages.samples() < end {
             let frame = self.cutter.flush().unwrap_or_else(|| vec![0.0; SENT_FRAME]);
-            self.packet(&frame)?;
+            self.pages.packet(self.encoder.encode(&frame)?)?;
         }
-        if let Some(last) = self.held.take() {
-            // The granule position of the last page trims what fills its last packet (RFC 7845, 4.4).
-            self.packets.write_packet(last, SERIAL, PacketWriteEndInfo::EndStream, end)?;
-        }
-        let mut writer = self.packets.into_inner();
-        writer.flush()?;
-        Ok(writer)
+        self.pages.finish(end)
     }
 
     fn prepare(&mut self, rate: SampleRate) -> Result<(), OggError> {
@@ -113,24 +97,57 @@ impl<W: Write> OggOpusWriter<W> {
         self.cutter.push(&self.resampled);
         self.resampled.clear();
         while let Some(frame) = self.cutter.next_frame() {
-            self.packet(&frame)?;
+            self.pages.packet(self.encoder.encode(&frame)?)?;
         }
         Ok(())
     }
+}
 
-    fn packet(&mut self, frame: &[f32]) -> Result<(), OggError> {
-        let packet = self.encoder.encode(frame)?;
+/// The pages of one stream of 20 ms packets.
+pub(super) struct Pages<W: Write> {
+    packets: PacketWriter<'static, W>,
+    /// Packets taken.
+    pub(super) encoded: u64,
+    /// The newest packet: which one is the last is only known at the end.
+    held: Option<Vec<u8>>,
+}
+
+impl<W: Write> Pages<W> {
+    pub(super) fn begin(writer: W, channels: u8, pre_skip: u16) -> Result<Self, OggError> {
+        let head = Head { channels, pre_skip, input_rate: RATE.hertz(), gain: 0 };
+        let mut packets = PacketWriter::new(writer);
+        packets.write_packet(head.to_bytes(), SERIAL, PacketWriteEndInfo::EndPage, 0)?;
+        packets.write_packet(tags(), SERIAL, PacketWriteEndInfo::EndPage, 0)?;
+        Ok(Self { packets, encoded: 0, held: None })
+    }
+
+    /// How much audio the packets carry, in 48 kHz samples of one channel.
+    pub(super) fn samples(&self) -> u64 {
+        self.encoded * SENT_FRAME as u64
+    }
+
+    pub(super) fn packet(&mut self, packet: Vec<u8>) -> Result<(), OggError> {
         if let Some(before) = self.held.replace(packet) {
-            let granule = self.encoded * SENT_FRAME as u64;
             let info = if self.encoded.is_multiple_of(PAGE_PACKETS) {
                 PacketWriteEndInfo::EndPage
             } else {
                 PacketWriteEndInfo::NormalPacket
             };
-            self.packets.write_packet(before, SERIAL, info, granule)?;
+            self.packets.write_packet(before, SERIAL, info, self.encoded * SENT_FRAME as u64)?;
         }
         self.encoded += 1;
         Ok(())
+    }
+
+    /// Ends the stream after `end` samples of one channel, pre-skip included.
+    pub(super) fn finish(mut self, end: u64) -> Result<W, OggError> {
+        if let Some(last) = self.held.take() {
+            // The granule position of the last page trims what fills its last packet (RFC 7845, 4.4).
+            self.packets.write_packet(last, SERIAL, PacketWriteEndInfo::EndStream, end)?;
+        }
+        let mut writer = self.packets.into_inner();
+        writer.flush()?;
+        Ok(writer)
     }
 }
 

@@ -13,7 +13,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Content, Object, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 #[derive(OpenApi)]
@@ -32,6 +32,11 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
     paths(
         history::list,
         history::show,
+        history::rename,
+        history::delete,
+        history::edit,
+        history::export,
+        history::export_audio,
         history::audio,
         doors::ice_servers,
         doors::create_call,
@@ -47,6 +52,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
         service::models,
         service::model,
         health,
+        status,
         document,
     )
 )]
@@ -140,6 +146,25 @@ struct Engine {
 struct CallCount {
     active: u32,
     limit: u32,
+}
+
+/// The server at a glance.
+#[utoipa::path(
+    get, path = "/api/status", tag = "server",
+    responses((status = 200, description = "Engines, calls, memory, how much is remembered", body = Status), Refused)
+)]
+#[allow(dead_code, reason = "described, never called")]
+fn status() {}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described, never made")]
+struct Status {
+    version: String,
+    uptime_s: u64,
+    engines: Vec<Object>,
+    calls: CallCount,
+    memory: Object,
+    history: Object,
 }
 
 /// This document.

@@ -14,6 +14,11 @@ async fn a_client_of_the_contract_finds_id_turns_and_created_at_in_the_list() {
         "created_at": "1970-01-01T00:16:40Z",
         "updated_at": "1970-01-01T00:16:40Z",
         "preview": "Question of second 1000?",
+        "title": null,
+        // A second of each, and 412 ms between them.
+        "duration_ms": 2412,
+        "door": "webrtc",
+        "voice": "flite/slt",
     }]);
     assert_eq!(told.json(), expected);
 }

@@ -305,7 +305,9 @@ impl Conversation {
         if live.written == Written::Not {
             let record = record_of(ledger, live, heard.clone(), !whole);
             self.steps.push_back(record);
-        } else if !whole {
+        }
+        if !whole {
+            // Also of one that is only now written down: how much of its sound was sent is not in the record.
             let amendment = Amendment { reply: id.clone(), heard: heard.clone(), interrupted: true, played };
             self.steps.push_back(Step::Amend(Box::new(amendment)));
         }

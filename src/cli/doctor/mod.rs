@@ -1,9 +1,10 @@
 //! `avatar doctor`: looks at each thing the server needs, and says the fix for what is wrong.
 //!
-//! Starts no engine and changes nothing but a probe file in the data folder. A warning is something the server runs without; a
-//! failure is something it does not.
+//! Starts no engine and changes nothing but a probe file in the data folder, unless it is asked to repair the history. A warning is
+//! something the server runs without; a failure is something it does not.
 
 mod engines;
+mod history;
 mod machine;
 mod network;
 mod remote;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use models::catalogue::{Catalogue, Kind, Store};
 use models::memory::Plan;
@@ -19,6 +21,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use self::engines::Chosen;
+pub use self::history::repair;
 use crate::config::{Config, ConfigError};
 use crate::placing;
 
@@ -130,6 +133,7 @@ pub fn examine(config: &Config) -> Examined {
     }
     checks.push(machine::data_folder(&config.data_dir));
     checks.push(machine::disk(&config.data_dir));
+    checks.push(history::history(&config.data_dir, SystemTime::now()));
     checks.push(network::tcp_port(config.listen));
     checks.push(network::udp_port(config.media_address(config.listen)));
     checks.push(network::certificate(config, OffsetDateTime::now_utc()));

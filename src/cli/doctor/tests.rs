@@ -96,3 +96,24 @@ fn json_has_the_same_findings() {
     let checks: Vec<serde_json::Value> = serde_json::from_slice(&out).unwrap();
     assert!(checks.iter().all(|check| ["ok", "warn", "fail"].contains(&check["verdict"].as_str().unwrap())));
 }
+
+#[test]
+fn a_damaged_history_is_told_with_the_command_that_mends_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config_in(dir.path());
+    let later = SystemTime::now() + std::time::Duration::from_secs(86_400);
+    assert_eq!(history::history(dir.path(), later).found, "none yet");
+    repair(&config, later).unwrap();
+    drop(crate::history::History::open(dir.path()).unwrap());
+    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Ok);
+    std::fs::write(dir.path().join("audio/item_1.partial"), b"half").unwrap();
+    let check = history::history(dir.path(), later);
+    assert!(check.verdict == Verdict::Warn && check.found.contains("1 recordings are half written"), "{check:?}");
+    assert!(check.fix.unwrap().contains("avatar doctor --repair"));
+    repair(&config, later).unwrap();
+    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Ok);
+    std::fs::write(dir.path().join("history.sqlite3"), vec![7; 8_192]).unwrap();
+    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Fail);
+    repair(&config, later).unwrap();
+    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Ok);
+}

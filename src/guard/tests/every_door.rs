@@ -133,6 +133,48 @@ async fn a_call_is_ended_and_changed_by_its_owner_alone() {
 }
 
 #[tokio::test]
+async fn a_conversation_is_seen_and_changed_by_its_owner_alone() {
+    let server = Server::closed();
+    let ((id, ann), (_, bob)) = (server.give("ann"), server.give("bob"));
+    let mut checked = 0;
+    for (method, path) in routes::of(&server).await.iter().filter(|(_, path)| path.starts_with("/api/conversations/{"))
+    {
+        // Anew for each, as one of them deletes it.
+        let conversation = server.said_by(&id).await;
+        let path = routes::filled(&path.replace("{id}", &conversation));
+        let body = if path.contains("/turns/") { r#"{"user_text": "x"}"# } else { r#"{"title": "x"}"# };
+        let ask = |key: &str| {
+            let request = request(method.parse().unwrap(), &path, Some(key), Body::from(body));
+            server.ask(with(request, "content-type", "application/json"))
+        };
+        assert_eq!(shown(&ask(&bob).await), "404 not_found", "{method} {path}");
+        // Turns are numbered through; this one's is only the first conversation's.
+        let told = ask(&ann).await;
+        assert!(
+            told.status.is_success() || (path.contains("/turns/1") && checked > 0),
+            "{method} {path}: {}",
+            told.text()
+        );
+        checked += 1;
+    }
+    assert!(checked >= 3, "{checked}");
+    let listed = |told: Told| told.json().as_array().unwrap().len();
+    assert_eq!(listed(server.get("/api/conversations", Some(&bob)).await), 0);
+    assert!(listed(server.get("/api/conversations", Some(&ann)).await) >= 2);
+    assert!(listed(server.get("/api/conversations", Some(OWN)).await) >= 2);
+}
+
+#[tokio::test]
+async fn a_talk_of_another_is_not_gone_on_with() {
+    let server = Server::closed();
+    let ((ann, _), (bob, _)) = (server.give("ann"), server.give("bob"));
+    let conversation = server.said_by(&ann).await;
+    assert!(server.exchange_takes(&ann, &conversation));
+    assert!(!server.exchange_takes(&bob, &conversation));
+    assert!(server.exchange_takes(&bob, "conv_that_is_yet_to_begin"));
+}
+
+#[tokio::test]
 async fn a_server_without_keys_is_closed_by_the_first_that_is_given_out() {
     let server = Server::open();
     assert_eq!(server.get("/api/conversations", None).await.status, StatusCode::OK);

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use signaling::http::keys::Keys;
 use signaling::http::negotiator::{Answer, Negotiator, Offer};
-use signaling::line::{CallId, TurnEnd};
+use signaling::line::{CallId, ConversationId, ItemId, Timings, TurnEnd};
 use signaling::negotiate::NegotiateError;
 use signaling::secret::Secret;
 use tempfile::TempDir;
@@ -25,6 +25,7 @@ use tower::ServiceExt;
 
 use crate::api::ApiState;
 use crate::call::admission::{Exchange, SessionDefaults};
+use crate::call::record::{Keeper, Question, TurnRecord};
 use crate::cli::serve::doors;
 use crate::config::Config;
 use crate::engines::Missing;
@@ -71,6 +72,7 @@ impl Negotiator for Switch {
 struct Server {
     router: Router,
     keys: Arc<KeyStore>,
+    history: Arc<History>,
     switch: Arc<Switch>,
     folder: TempDir,
 }
@@ -128,11 +130,11 @@ impl Server {
             max_reply_tokens: 1,
         };
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
-        let state = ApiState { history, exchange, readiness };
+        let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given.clone()));
         let switch = Arc::new(Switch::default());
         let router = doors(&config, switch.clone(), state, &keys);
-        Self { router, keys: given, switch, folder }
+        Self { router, keys: given, history, switch, folder }
     }
 
     /// A key that is given out now: its id and text.
@@ -157,6 +159,29 @@ impl Server {
 
     async fn get(&self, path: &str, key: Option<&str>) -> Told {
         self.send(Method::GET, path, key).await
+    }
+
+    /// A conversation of one turn that was held with the key of that id.
+    async fn said_by(&self, key: &str) -> String {
+        let question = Question { item: ItemId::fresh(), text: "Hello?".to_owned(), language: None, audio: None };
+        let record = TurnRecord {
+            conversation: ConversationId::fresh(),
+            call: CallId::fresh(),
+            owner: Some(key.to_owned()),
+            door: "webrtc",
+            started: SystemTime::now(),
+            question: Some(question),
+            answer: None,
+            timings: Timings::default(),
+        };
+        let conversation = record.conversation.as_str().to_owned();
+        self.history.keep(record).await.unwrap();
+        conversation
+    }
+
+    /// Whether calls with the key of that id may go on with a conversation.
+    fn exchange_takes(&self, key: &str, conversation: &str) -> bool {
+        self.history.is_open_to(&ConversationId::from_text(conversation), key)
     }
 
     /// The path of a call that the holder of `key` began.

@@ -1,5 +1,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod changing;
+mod exporting;
+mod migration;
+mod retaining;
+mod searching;
+mod viewing;
+
 use std::time::{Duration, SystemTime};
 
 use audio::pcm::{Pcm, SampleRate};
@@ -8,7 +15,7 @@ use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings};
 use super::*;
 use crate::call::record::{Answer, Question};
 
-fn turn(conversation: &ConversationId, text: &str, started: u64) -> TurnRecord {
+pub(super) fn turn(conversation: &ConversationId, text: &str, started: u64) -> TurnRecord {
     let tone = |rate: SampleRate| {
         let hertz = rate.hertz() as f32;
         Pcm::new(
@@ -43,6 +50,52 @@ fn turn(conversation: &ConversationId, text: &str, started: u64) -> TurnRecord {
     }
 }
 
+/// The same without sound, which takes time to encode.
+pub(super) fn silent(conversation: &ConversationId, user: &str, assistant: &str, started: u64) -> TurnRecord {
+    let mut turn = turn(conversation, user, started);
+    turn.question.as_mut().unwrap().audio = None;
+    let answer = turn.answer.as_mut().unwrap();
+    answer.audio = None;
+    (answer.text, answer.heard) = (assistant.to_owned(), assistant.to_owned());
+    turn
+}
+
+/// A history in a folder of its own.
+pub(super) struct Place {
+    pub history: std::sync::Arc<History>,
+    pub folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { history: std::sync::Arc::new(History::open(folder.path()).unwrap()), folder }
+    }
+
+    /// Writes down a conversation of these turns, without sound.
+    pub async fn talk(&self, turns: &[(&str, &str)]) -> String {
+        let conversation = ConversationId::fresh();
+        for (n, (user, assistant)) in turns.iter().enumerate() {
+            self.history.keep(silent(&conversation, user, assistant, 1_000 + 10 * n as u64)).await.unwrap();
+        }
+        conversation.as_str().to_owned()
+    }
+
+    pub fn shown(&self, id: &str) -> StoredConversation {
+        self.history.conversation(&Viewer::Everyone, id).unwrap().unwrap()
+    }
+
+    /// Ids of what is found, newest first.
+    pub fn found(&self, typed: &str) -> Vec<String> {
+        let found = self.history.search(&Viewer::Everyone, &Query::read(typed), 100, None).unwrap();
+        found.into_iter().map(|(summary, _)| summary.id).collect()
+    }
+
+    pub fn recordings(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("audio")).unwrap().count()
+    }
+}
+
 #[tokio::test]
 async fn a_turn_is_there_after_a_restart_with_both_sides_audio() {
     let folder = tempfile::tempdir().unwrap();
@@ -51,12 +104,13 @@ async fn a_turn_is_there_after_a_restart_with_both_sides_audio() {
     history.keep(turn(&conversation, "What's the weather like?", 1_000)).await.unwrap();
     // Not dropped in an orderly way: what was confirmed must be readable by another process at once.
     let after = History::open(folder.path()).unwrap();
-    let (created, turns) = after.conversation(conversation.as_str()).unwrap().unwrap();
-    assert_eq!(created, 1_000_000);
+    let stored = after.conversation(&Viewer::Everyone, conversation.as_str()).unwrap().unwrap();
+    let turns = stored.turns;
+    assert_eq!(stored.created_at, 1_000_000);
     assert_eq!(turns[0].user.as_ref().unwrap().text, "What's the weather like?");
     assert_eq!(turns[0].timings["first_packet_ms"], 412.5);
     for side in [Side::User, Side::Assistant] {
-        let name = after.audio(conversation.as_str(), turns[0].number, side).unwrap().unwrap();
+        let name = after.audio(&Viewer::Everyone, conversation.as_str(), turns[0].number, side).unwrap().unwrap();
         let bytes = std::fs::read(after.audio_path(&name)).unwrap();
         let pcm = audio::ogg::read(&bytes[..]).unwrap();
         assert!((pcm.duration().as_secs_f64() - 1.0).abs() < 0.03, "{:?}", pcm.duration());
@@ -76,7 +130,7 @@ async fn a_history_that_is_closed_has_written_what_it_was_given_and_leaves_one_f
     let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["audio", "history.sqlite3"]);
-    assert_eq!(History::open(folder.path()).unwrap().conversations(10, None).unwrap().len(), 5);
+    assert_eq!(History::open(folder.path()).unwrap().conversations(&Viewer::Everyone, 10, None).unwrap().len(), 5);
 }
 
 #[tokio::test]
@@ -107,7 +161,7 @@ async fn the_list_is_newest_first_and_pages_without_loss_or_repeat() {
     let mut listed = Vec::new();
     let mut before = None;
     loop {
-        let page = history.conversations(3, before.as_deref()).unwrap();
+        let page = history.conversations(&Viewer::Everyone, 3, before.as_deref()).unwrap();
         let short = page.len() < 3;
         before = page.last().map(|c| c.id.clone());
         listed.extend(page);
@@ -129,7 +183,7 @@ async fn a_client_chosen_item_id_cannot_leave_the_audio_folder() {
     let mut record = turn(&conversation, "hello", 1_000);
     record.question.as_mut().unwrap().item = ItemId::from_text("../../escaped");
     history.keep(record).await.unwrap();
-    let name = history.audio(conversation.as_str(), 1, Side::User).unwrap().unwrap();
+    let name = history.audio(&Viewer::Everyone, conversation.as_str(), 1, Side::User).unwrap().unwrap();
     assert!(!name.contains('/') && !name.contains(".."), "{name}");
     assert!(history.audio_path(&name).exists());
 }

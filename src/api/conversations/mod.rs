@@ -1,0 +1,108 @@
+//! Conversations: the list, one with its turns, the audio of a turn; renaming, editing, deleting, taking away.
+//!
+//! Whatever belongs to another [`Viewer`] is answered as if it were not there.
+
+mod change;
+mod export;
+mod list;
+mod show;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch};
+use signaling::http::error::ApiError;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tower_http::services::ServeFile;
+
+use super::ApiState;
+use super::error::{bad_parameter, internal, not_found};
+use crate::history::{History, HistoryError, Side, Viewer};
+
+pub fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/api/conversations", get(list::list))
+        .route("/api/conversations/{id}", get(show::show).patch(change::rename).delete(change::delete))
+        .route("/api/conversations/{id}/export", get(export::document))
+        .route("/api/conversations/{id}/export/audio", get(export::audio))
+        .route("/api/conversations/{id}/turns/{turn}", patch(change::edit))
+        .route("/api/conversations/{id}/turns/{turn}/audio/{side}", get(audio))
+}
+
+/// Who asks: what a layer before has found out, or everyone.
+pub struct By(pub Viewer);
+
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Viewer>().cloned().unwrap_or_default()))
+    }
+}
+
+/// `GET /api/conversations/{id}/turns/{turn}/audio/{user|assistant}`: Ogg Opus, in ranges where asked.
+async fn audio(
+    State(state): State<ApiState>,
+    By(viewer): By,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Path((id, turn, side)) = path.map_err(unreadable_path)?;
+    let missing = || not_found(&format!("audio of {side} in turn {turn}"));
+    let (Ok(number), Some(which)) = (turn.parse(), parse_side(&side)) else { return Err(missing()) };
+    let stored = read(&state.history, move |history| history.audio(&viewer, &id, number, which)).await?;
+    let stored = stored.ok_or_else(missing)?;
+    let mime = "audio/ogg".parse().map_err(|_| internal("the media type is not one"))?;
+    let served = ServeFile::new_with_mime(state.history.audio_path(&stored), &mime).try_call(request).await;
+    let response = served.map_err(internal)?;
+    // Somebody may have removed the file.
+    if response.status() == StatusCode::NOT_FOUND { Err(missing()) } else { Ok(response.into_response()) }
+}
+
+/// Not UTF-8.
+fn unreadable_path(rejection: PathRejection) -> ApiError {
+    bad_parameter("path", rejection.body_text())
+}
+
+fn no_conversation(id: &str) -> ApiError {
+    not_found(&format!("conversation {id}"))
+}
+
+fn parse_side(side: &str) -> Option<Side> {
+    match side {
+        "user" => Some(Side::User),
+        "assistant" => Some(Side::Assistant),
+        _ => None,
+    }
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::User => "user",
+        Side::Assistant => "assistant",
+    }
+}
+
+/// Queries off the async workers.
+pub(super) async fn read<T: Send + 'static>(
+    history: &Arc<History>,
+    query: impl FnOnce(&History) -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let history = Arc::clone(history);
+    let answer = tokio::task::spawn_blocking(move || query(&history)).await;
+    answer.map_err(internal)?.map_err(internal)
+}
+
+fn rfc3339(milliseconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,88 @@
+//! What can still be read of a damaged database, carried into a new one.
+
+use std::path::Path;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+
+use super::super::{HistoryError, schema};
+
+/// Puts a new database with all rows that can be read in the place of the one at `path`, which is kept beside it.
+pub fn carry_over(path: &Path) -> Result<(), HistoryError> {
+    let beside = |extension: &str| path.with_extension(extension);
+    let fresh = beside("salvaged");
+    let _ = std::fs::remove_file(&fresh);
+    let opened = |source| HistoryError::Open { path: path.to_owned(), source };
+    let old = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
+    let mut new = Connection::open(&fresh).map_err(opened)?;
+    schema::prepare(&mut new, &fresh)?;
+    new.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_mode = DELETE; BEGIN")?;
+    for table in tables(&new)? {
+        let columns = shared_columns(&old, &new, &table);
+        if !columns.is_empty() {
+            carry_table(&old, &new, &table, &columns)?;
+        }
+    }
+    // Of a conversation whose own row could not be read, what its turns say; and what belongs to nothing goes.
+    new.execute_batch(
+        "INSERT OR IGNORE INTO conversations (id, created_at, updated_at)
+             SELECT conversation, min(started_at), max(started_at) FROM turns GROUP BY conversation;
+         UPDATE turns SET shelved = 0;
+         COMMIT;",
+    )?;
+    drop(new);
+    drop(old);
+    let write = |error: std::io::Error| HistoryError::Write(format!("{}: {error}", path.display()));
+    let damaged = (0..).map(|n| beside(&format!("damaged-{n}"))).find(|path| !path.exists());
+    std::fs::rename(path, damaged.unwrap_or_else(|| beside("damaged"))).map_err(write)?;
+    for log in ["sqlite3-wal", "sqlite3-shm"] {
+        let _ = std::fs::remove_file(beside(log));
+    }
+    std::fs::rename(&fresh, path).map_err(write)
+}
+
+/// The ordinary tables; those of the search are made anew.
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    )?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
+}
+
+fn shared_columns(old: &Connection, new: &Connection, table: &str) -> Vec<String> {
+    let (Ok(old), Ok(new)) = (columns(old, table), columns(new, table)) else { return Vec::new() };
+    new.into_iter().filter(|column| old.contains(column)).collect()
+}
+
+/// From the first row on until one cannot be read, then from the last one back.
+fn carry_table(old: &Connection, new: &Connection, table: &str, columns: &[String]) -> Result<(), HistoryError> {
+    let names = columns.join(", ");
+    let places = vec!["?"; columns.len()].join(", ");
+    let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})"))?;
+    for order in ["ASC", "DESC"] {
+        // NOT INDEXED: an index may be what is damaged.
+        let sql = format!("SELECT {names} FROM {table} NOT INDEXED ORDER BY rowid {order}");
+        let Ok(mut statement) = old.prepare(&sql) else { continue };
+        let Ok(mut rows) = statement.query([]) else { continue };
+        loop {
+            match rows.next() {
+                Ok(Some(row)) => {
+                    let values =
+                        (0..columns.len()).map(|at| row.get::<_, Value>(at)).collect::<rusqlite::Result<Vec<_>>>();
+                    if let Ok(values) = values {
+                        // A row that no longer fits its table is one of the damaged.
+                        let _ = insert.execute(params_from_iter(values));
+                    }
+                }
+                Ok(None) if order == "ASC" => return Ok(()),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+    Ok(())
+}

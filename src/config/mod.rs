@@ -24,8 +24,8 @@ pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    BesideCalls, Config, Engines, Field, HistorySettings, Hq, Key, Log, LogFormat, Remote, RemoteLlm, RemoteStt,
-    RemoteTts, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    BesideCalls, Config, Engines, Field, HistorySettings, Hq, Key, Limits, Log, LogFormat, Remote, RemoteLlm,
+    RemoteStt, RemoteTts, Security, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;

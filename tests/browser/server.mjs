@@ -41,7 +41,8 @@ export class Server {
   }
 
   async start() {
-    this.port = await freePort();
+    // Started again it is where it was: a page that calls it again looks for it there.
+    this.port ??= await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
     this.log = '';
     const arguments_ = ['serve', '--listen', `127.0.0.1:${this.port}`, '--data-dir', this.dataDir];

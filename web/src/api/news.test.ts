@@ -82,7 +82,7 @@ describe('following the news', () => {
     ];
     const { heard, gone, over } = listen();
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(heard).toEqual([{ kind: 'turn', conversation: 'c1' }, { kind: 'lagged' }, { kind: 'voice' }]);
+    expect(heard).toEqual([{ kind: 'turn', conversation: 'c1' }, { kind: 'back' }, { kind: 'voice' }]);
     gone.abort();
     await vi.advanceTimersByTimeAsync(10_000);
     await over;

@@ -15,7 +15,9 @@ export type News =
   | { kind: 'title'; conversation: string; title: string | null }
   | { kind: 'voice' }
   /** Some news were lost: all that is shown is to be read again. */
-  | { kind: 'lagged' };
+  | { kind: 'lagged' }
+  /** The stream had broken and is open again: the same, and the server is there. */
+  | { kind: 'back' };
 
 const SILENCE_MS = 45_000;
 const BACKOFF = { firstMs: 1_000, limitMs: 30_000 };
@@ -47,12 +49,12 @@ export function readNews({ event, data }: StreamEvent): News | null {
   }
 }
 
-/** Listens until `signal` says to stop. `onNews` also hears `lagged` after each break: something may have been missed. */
+/** Listens until `signal` says to stop. */
 export async function follow(onNews: (news: News) => void, signal: AbortSignal): Promise<void> {
   for (let failures = 0; !signal.aborted; ) {
     try {
       await read(onNews, signal, () => {
-        if (failures > 0) onNews({ kind: 'lagged' });
+        if (failures > 0) onNews({ kind: 'back' });
         failures = 0;
       });
       failures = Math.max(failures, 1);

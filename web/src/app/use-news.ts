@@ -4,18 +4,25 @@ import { useQueryClient } from '@tanstack/react-query';
 import { listConversations, type Conversation, type ConversationPage } from '../api/conversations';
 import { watchKey } from '../api/key';
 import { follow, type News } from '../api/news';
+import { useCall } from './call-context';
 import { keys } from './query-keys';
 import { mergeHead, withRender, withTitle } from './news-cache';
 
 /** Follows the server's news for as long as the page is open, and brings what is shown up to date. */
 export function useNews(): void {
   const client = useQueryClient();
+  const call = useCall();
   useEffect(() => {
     let running = new AbortController();
     const listen = () => {
       running.abort();
       running = new AbortController();
-      void follow((news) => apply(client, news), running.signal);
+      const take = (news: News) => {
+        apply(client, news);
+        // A server that was away may have lost the call before its link shows it.
+        if (news.kind === 'back') call.checkLink();
+      };
+      void follow(take, running.signal);
     };
     listen();
     const unwatch = watchKey(listen);
@@ -23,7 +30,7 @@ export function useNews(): void {
       unwatch();
       running.abort();
     };
-  }, [client]);
+  }, [client, call]);
 }
 
 function apply(client: QueryClient, news: News): void {
@@ -47,6 +54,7 @@ function apply(client: QueryClient, news: News): void {
       void client.invalidateQueries({ queryKey: keys.voices });
       return;
     case 'lagged':
+    case 'back':
       void client.invalidateQueries({ queryKey: keys.voices });
       void client.invalidateQueries({ queryKey: ['conversation'] });
       void refreshHead(client);

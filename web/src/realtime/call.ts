@@ -94,10 +94,10 @@ export class Call {
   ) {
     window.addEventListener('online', () => {
       this.change({ offline: false });
-      this.feed({ kind: 'network' });
+      this.checkLink();
     });
     window.addEventListener('offline', () => this.change({ offline: true }));
-    watchNetwork(() => this.feed({ kind: 'network' }));
+    watchNetwork(this.checkLink);
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -152,6 +152,9 @@ export class Call {
   };
 
   readonly setCallingAgain = (callingAgain: boolean): void => this.change({ callingAgain });
+
+  /** Something says that the network or the server was away: whether the link still holds is found out now. */
+  readonly checkLink = (): void => this.feed({ kind: 'network' });
 
   readonly setMuted = (muted: boolean): void => {
     if (this.microphone === null) return;

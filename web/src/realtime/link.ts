@@ -50,7 +50,7 @@ export const PATIENCE_MS = 180_000;
 export const RESTART_MS = 3_000;
 /** After the break, how long the old call is worth a new path: later the server has let go of it. */
 const WORTH_A_PATH_MS = 8_000;
-const BACKOFF = { firstMs: 500, limitMs: 8_000 };
+const BACKOFF = { firstMs: 500, limitMs: 4_000 };
 /** A server that asks to be left alone for longer is asked again after this: the caller waits. */
 const LONGEST_WAIT_MS = 15_000;
 

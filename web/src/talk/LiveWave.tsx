@@ -17,6 +17,7 @@ export function LiveWave({ running }: { running: boolean }) {
   const { t } = useTranslation();
   const call = useCall();
   const canvas = useRef<HTMLCanvasElement>(null);
+  const names = useRef<HTMLElement>(null);
 
   useEffect(() => {
     const element = canvas.current;
@@ -32,10 +33,8 @@ export function LiveWave({ running }: { running: boolean }) {
         element.width = Math.round(width * scale);
         element.height = Math.round(height * scale);
       }
-      // Read anew each time: the theme may change while talking.
-      const style = getComputedStyle(element);
-      const caller = style.getPropertyValue('--caller');
-      const reply = style.getPropertyValue('--avatar');
+      // A canvas knows no `light-dark()`, so it takes the colours that the names have got; anew each time, for the theme may change.
+      const [caller, reply] = [...(names.current?.children ?? [])].map((name) => getComputedStyle(name).color);
       paint.setTransform(scale, 0, 0, scale, 0, 0);
       paint.clearRect(0, 0, width, height);
       const middle = height / 2;
@@ -46,10 +45,10 @@ export function LiveWave({ running }: { running: boolean }) {
         const slot = slots[slots.length - i];
         if (slot === undefined) break;
         const x = width - i * STEP_PX - shift + STEP_PX;
-        paint.fillStyle = caller;
+        paint.fillStyle = caller ?? '';
         const up = Math.max(LEAST_PX, slot.caller * room);
         paint.fillRect(x, middle - 1 - up, BAR_PX, up);
-        paint.fillStyle = reply;
+        paint.fillStyle = reply ?? '';
         const down = Math.max(LEAST_PX, slot.reply * room);
         paint.fillRect(x, middle + 1, BAR_PX, down);
       }
@@ -63,7 +62,7 @@ export function LiveWave({ running }: { running: boolean }) {
   return (
     <figure className={styles.wave} data-testid="live-wave">
       <canvas ref={canvas} role="img" aria-label={t('talk.wave')} />
-      <figcaption aria-hidden="true">
+      <figcaption ref={names} aria-hidden="true">
         <span data-role="user">{t('transcript.you')}</span>
         <span data-role="assistant">{t('transcript.avatar')}</span>
       </figcaption>

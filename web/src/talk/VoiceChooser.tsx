@@ -14,7 +14,7 @@ export function VoiceChooser({ disabled }: { disabled: boolean }) {
   const { t, i18n } = useTranslation();
   const call = useCall();
   const chosen = useChosenVoice();
-  const { data } = useQuery({ queryKey: keys.voices, queryFn: ({ signal }) => listVoices(signal) });
+  const { data, isError } = useQuery({ queryKey: keys.voices, queryFn: ({ signal }) => listVoices(signal) });
   const usable = data?.filter(({ state }) => state === 'ready') ?? [];
   const standard = usable.find(({ isDefault }) => isDefault);
   const gone = data !== undefined && chosen !== null && !usable.some(({ voice }) => voice === chosen);
@@ -24,6 +24,8 @@ export function VoiceChooser({ disabled }: { disabled: boolean }) {
     if (gone) chooseVoice(null);
   }, [gone]);
 
+  // A server that has no such list has nothing to choose from.
+  if (isError && data === undefined) return null;
   const choose = (voice: string) => {
     chooseVoice(voice === standard?.voice || voice === '' ? null : voice);
     call.setVoice(voice === '' ? (standard?.voice ?? null) : voice);

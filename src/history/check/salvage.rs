@@ -23,22 +23,38 @@ pub fn carry_over(path: &Path) -> Result<(), HistoryError> {
             carry_table(&old, &new, &table, &columns)?;
         }
     }
-    // Of a conversation whose own row could not be read, what its turns say; and what belongs to nothing goes.
+    // Of a conversation whose own row could not be read, what its turns say.
     new.execute_batch(
         "INSERT OR IGNORE INTO conversations (id, created_at, updated_at)
              SELECT conversation, min(started_at), max(started_at) FROM turns GROUP BY conversation;
-         UPDATE turns SET shelved = 0;
-         COMMIT;",
+         UPDATE turns SET shelved = 0;",
     )?;
+    drop_strays(&new)?;
+    new.execute_batch("COMMIT")?;
     drop(new);
     drop(old);
     let write = |error: std::io::Error| HistoryError::Write(format!("{}: {error}", path.display()));
     let damaged = (0..).map(|n| beside(&format!("damaged-{n}"))).find(|path| !path.exists());
-    std::fs::rename(path, damaged.unwrap_or_else(|| beside("damaged"))).map_err(write)?;
+    let damaged = damaged.unwrap_or_else(|| beside("damaged"));
+    // By a second name where the file system has such, so that there is a history at every moment.
+    if std::fs::hard_link(path, &damaged).is_err() {
+        std::fs::rename(path, &damaged).map_err(write)?;
+    }
     for log in ["sqlite3-wal", "sqlite3-shm"] {
         let _ = std::fs::remove_file(beside(log));
     }
     std::fs::rename(&fresh, path).map_err(write)
+}
+
+/// What belongs to a row that could not be read goes with it.
+fn drop_strays(new: &Connection) -> rusqlite::Result<()> {
+    let mut statement = new.prepare("SELECT \"table\", rowid FROM pragma_foreign_key_check WHERE rowid IS NOT NULL")?;
+    let strays: Vec<(String, i64)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    for (table, row) in strays {
+        new.execute(&format!("DELETE FROM {table} WHERE rowid = ?1"), [row])?;
+    }
+    Ok(())
 }
 
 /// The ordinary tables; those of the search are made anew.
@@ -59,14 +75,14 @@ fn shared_columns(old: &Connection, new: &Connection, table: &str) -> Vec<String
     new.into_iter().filter(|column| old.contains(column)).collect()
 }
 
-/// From the first row on until one cannot be read, then from the last one back.
+/// From the first row on until one cannot be read, then from the last one back. A table without row numbers is read as it comes.
 fn carry_table(old: &Connection, new: &Connection, table: &str, columns: &[String]) -> Result<(), HistoryError> {
     let names = columns.join(", ");
     let places = vec!["?"; columns.len()].join(", ");
     let mut insert = new.prepare(&format!("INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})"))?;
-    for order in ["ASC", "DESC"] {
+    for order in ["ORDER BY rowid ASC", "ORDER BY rowid DESC", ""] {
         // NOT INDEXED: an index may be what is damaged.
-        let sql = format!("SELECT {names} FROM {table} NOT INDEXED ORDER BY rowid {order}");
+        let sql = format!("SELECT {names} FROM {table} NOT INDEXED {order}");
         let Ok(mut statement) = old.prepare(&sql) else { continue };
         let Ok(mut rows) = statement.query([]) else { continue };
         loop {
@@ -79,8 +95,8 @@ fn carry_table(old: &Connection, new: &Connection, table: &str, columns: &[Strin
                         let _ = insert.execute(params_from_iter(values));
                     }
                 }
-                Ok(None) if order == "ASC" => return Ok(()),
-                Ok(None) | Err(_) => break,
+                Ok(None) => return Ok(()),
+                Err(_) => break,
             }
         }
     }

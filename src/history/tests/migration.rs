@@ -17,6 +17,7 @@ async fn a_history_of_the_first_version_keeps_every_row_and_can_be_searched() {
     let old = first_version(folder.path());
     std::fs::create_dir(folder.path().join("audio")).unwrap();
     std::fs::write(folder.path().join("audio/item_0.ogg"), [7; 1_000]).unwrap();
+    old.execute_batch("BEGIN").unwrap();
     // More than are caught up at once, begun in another order than written.
     for n in 0..450_i64 {
         let (id, begun) = (format!("conv_{n}"), 1_000_000 - n);
@@ -39,6 +40,7 @@ async fn a_history_of_the_first_version_keeps_every_row_and_can_be_searched() {
             .unwrap();
         }
     }
+    old.execute_batch("COMMIT").unwrap();
     drop(old);
     let history = History::open(folder.path()).unwrap();
     let everyone = Viewer::Everyone;

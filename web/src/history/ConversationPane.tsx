@@ -12,7 +12,7 @@ import {
   type ConversationPage,
 } from '../api/conversations';
 import { ApiError, download } from '../api/http';
-import { useCall } from '../app/call-context';
+import { useCall, useCallView } from '../app/call-context';
 import { withoutConversation, withTitle } from '../app/news-cache';
 import { keys } from '../app/query-keys';
 import { Confirm } from '../ui/Confirm';
@@ -96,6 +96,8 @@ function Heading({ conversation: { id, title, createdAt } }: { conversation: Con
   const say = useProblem();
   const client = useQueryClient();
   const call = useCall();
+  const { phase } = useCallView();
+  const calling = phase.kind !== 'idle' && phase.kind !== 'ended' && phase.kind !== 'failed';
   const [, navigate] = useLocation();
   const [editing, setEditing] = useState(false);
   const [deleting, setDeleting] = useState(false);
@@ -157,6 +159,7 @@ function Heading({ conversation: { id, title, createdAt } }: { conversation: Con
           type="button"
           className={`button small ${styles.goOn}`}
           data-testid="go-on-with"
+          disabled={calling}
           onClick={() => {
             navigate('/');
             void call.goOnWith(id);

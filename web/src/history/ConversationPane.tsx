@@ -64,14 +64,14 @@ export function ConversationPane({ id }: { id: string }) {
 
 function Reading({ conversation }: { conversation: Conversation }) {
   const { t, i18n } = useTranslation();
-  const { id, title, createdAt, durationMs, turns } = conversation;
+  const { id, createdAt, durationMs, turns } = conversation;
   const voices = [...new Set(turns.flatMap(({ voice }) => voice ?? []))];
   return (
     <article className={styles.reading} data-testid="conversation">
       <header>
         <Heading conversation={conversation} />
         <p className={styles.facts}>
-          {title !== null && <time dateTime={createdAt.toISOString()}>{fullDate(createdAt, i18n.language)}</time>}
+          <time dateTime={createdAt.toISOString()}>{fullDate(createdAt, i18n.language)}</time>
           <span>{t('history.turns', { count: turns.length })}</span>
           {durationMs !== null && durationMs >= 1000 && <span>{clock(durationMs / 1000)}</span>}
           {voices.length > 0 && <span>{t('history.voice', { name: voices.join(', ') })}</span>}
@@ -91,8 +91,8 @@ function Reading({ conversation }: { conversation: Conversation }) {
 }
 
 /** Title and actions. The title is changed where it stands. */
-function Heading({ conversation: { id, title, createdAt } }: { conversation: Conversation }) {
-  const { t, i18n } = useTranslation();
+function Heading({ conversation: { id, title, createdAt, turns } }: { conversation: Conversation }) {
+  const { t } = useTranslation();
   const say = useProblem();
   const client = useQueryClient();
   const call = useCall();
@@ -102,7 +102,8 @@ function Heading({ conversation: { id, title, createdAt } }: { conversation: Con
   const [editing, setEditing] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
-  const shown = title ?? fullDate(createdAt, i18n.language);
+  // As the list calls it: by its title, else by what was said first.
+  const shown = title ?? (turns[0]?.user.text || t('history.untitled'));
 
   // The reader who opened a conversation by keyboard or on a phone goes on from its title.
   useEffect(() => heading.current?.focus({ preventScroll: true }), []);
@@ -152,7 +153,7 @@ function Heading({ conversation: { id, title, createdAt } }: { conversation: Con
   return (
     <div className={styles.heading}>
       <h1 ref={heading} tabIndex={-1} data-testid="conversation-title">
-        {title === null ? <time dateTime={createdAt.toISOString()}>{shown}</time> : shown}
+        {shown}
       </h1>
       <div className={styles.tools}>
         <button

@@ -4,6 +4,7 @@ mod conversations;
 mod error;
 mod health;
 mod page;
+pub mod voices;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ pub mod models;
 pub mod say;
 pub mod serve;
 pub mod transcribe;
+pub mod voices;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Command {
     /// List, fetch and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// List, add and delete voices of a running server
+    Voices(voices::Options),
     /// Write down what is said in a recording
     Transcribe(transcribe::Options),
     /// Say a text into a recording
@@ -64,6 +67,7 @@ impl Cli {
             }
             Command::Transcribe(options) => transcribe::run(&flags.load()?, &options),
             Command::Say(options) => say::run(&flags.load()?, &options),
+            Command::Voices(options) => voices::run(&options),
             Command::Call(options) => call::run(&options),
         }
     }

@@ -27,6 +27,7 @@ use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
 use crate::service::{self, ServiceParts};
 use crate::tls::{self, Subject};
+use crate::voices::Voices;
 
 /// How long calls may go on after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(3);
@@ -45,9 +46,12 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let exchange =
             Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
+        let calls = exchange.clone();
+        let voices = Arc::new(Voices::open(&history, readiness.clone(), move || calls.active() > 0)?);
         let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
-        let router = doors(config, peers.clone(), state);
+        let router = doors(config, peers.clone(), state, voices.clone());
         let stopping = watch::Sender::new(false);
+        tokio::spawn(voices.make(stopping.subscribe()));
         open_engines(config, &readiness, stopping.subscribe());
         serve(config, listener, router, &readiness, async {
             exchange.stop();
@@ -120,7 +124,7 @@ fn peer_settings(config: &Config, address: SocketAddr) -> PeerSettings {
     }
 }
 
-fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
+fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState, voices: Arc<Voices>) -> Router {
     let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()));
     let doors = Doors {
         negotiator: peers,
@@ -135,7 +139,9 @@ fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
         origins: Origins::default(),
         session: config.session.clone(),
     });
-    let guarded = api::conversations(state.clone()).merge(api::ice_servers(&config.ice_servers));
+    let guarded = api::conversations(state.clone())
+        .merge(api::voices::router(voices, &config.session.voice))
+        .merge(api::ice_servers(&config.ice_servers));
     let guarded = http::keys::require(guarded, keys);
     api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(service))
 }

@@ -58,6 +58,19 @@ impl History {
         Ok(Self { folder: folder.to_owned(), reader: Mutex::new(reader), writer })
     }
 
+    /// Another connection to the same file, for what else is kept in it. It may write; each transaction waits for the others.
+    pub fn connect(&self) -> Result<Connection, HistoryError> {
+        let connection = Connection::open(self.folder.join("history.sqlite3"))?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+        Ok(connection)
+    }
+
+    /// The folder that all of it is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where a stored audio file is.
     pub fn audio_path(&self, stored: &str) -> PathBuf {
         self.folder.join("audio").join(stored)

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::HistoryError;
 
 /// One entry a version, applied in order; never changed once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE conversations (
         id          TEXT PRIMARY KEY,
         created_at  INTEGER NOT NULL, -- milliseconds since 1970, UTC; as all times here
@@ -39,7 +40,26 @@ const MIGRATIONS: &[&str] = &["
         timings         TEXT NOT NULL -- JSON, milliseconds from the end of the caller's voice
     ) STRICT;
     CREATE INDEX turns_by_conversation ON turns (conversation, number);
-"];
+",
+    "
+    CREATE TABLE voices (
+        id            TEXT PRIMARY KEY,   -- and the name of its files, and of the voice in the engine
+        owner         TEXT,               -- whose key; NULL is the whole house
+        name          TEXT NOT NULL,
+        created_at    INTEGER NOT NULL,
+        consent_at    INTEGER NOT NULL,   -- when it was said that the speaker agrees
+        duration_ms   INTEGER NOT NULL,   -- of the sample that was kept
+        bandwidth_hz  INTEGER NOT NULL,
+        transcript    TEXT,
+        transcribed   INTEGER NOT NULL DEFAULT 0, -- whether the transcript is settled, also where there is none
+        state         TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'computing', 'ready', 'failed')),
+        reason        TEXT,               -- of the failure
+        engine        TEXT,               -- that computed it, or failed to
+        weights       TEXT                -- the engine's, as it tells them apart
+    ) STRICT;
+    CREATE UNIQUE INDEX voices_by_name ON voices (coalesce(owner, ''), name COLLATE NOCASE);
+",
+];
 
 /// Sets the connection up and brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {

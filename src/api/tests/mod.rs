@@ -4,6 +4,7 @@
 mod conversations;
 mod keys;
 mod page;
+mod voices;
 
 use std::time::{Duration, SystemTime};
 

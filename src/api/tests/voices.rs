@@ -204,7 +204,8 @@ async fn a_preset_can_be_heard_but_not_changed() {
         let path = format!("/api/voice-profile/{id}");
         assert_eq!(web.get(&path).await.json()["voice"], "pocket-tts/alba", "{id}");
         let heard = web.get(&format!("{path}/audio")).await;
-        assert_eq!((heard.status, heard.header("content-type")), (StatusCode::OK, "audio/ogg"));
+        assert_eq!(heard.status, StatusCode::OK, "{}", String::from_utf8_lossy(&heard.body));
+        assert_eq!(heard.header("content-type"), "audio/ogg");
         assert!(audio::ogg::read(&heard.body[..]).unwrap().duration() > Duration::from_millis(500));
         for told in [web.patch(&path, r#"{"name": "mine"}"#).await, web.delete(&path).await] {
             assert_eq!((told.status, told.error_code().as_str()), (StatusCode::CONFLICT, "preset_voice"));

@@ -50,7 +50,7 @@ fn what_a_sample_says_is_written_down_where_there_is_an_ear() {
 
 #[test]
 fn a_profile_shows_where_it_stands_and_what_would_help() {
-    let open = |real_time_factor| Workshop::Open(Cloning { cloner: pocket("usual"), real_time_factor });
+    let open = |real_time_factor| Workshop::Open(Cloning { cloner: pocket("usual").0, real_time_factor });
     let (fast, slow) = (open(0.3), open(2.5));
     let missing = || Workshop::Missing(NO_ENGINE.to_owned());
     let told = |stage: Stage, workshop: &Workshop, is_spoken, is_held| {

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use models::tts::SpeakRequest;
-
 use super::*;
 
 async fn say(house: &House, voice: &str) -> Result<usize, String> {

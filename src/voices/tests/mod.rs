@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use audio::pcm::{Pcm, SampleRate};
+use models::error::EngineError;
 use models::onnx::OnnxRuntime;
 use models::stt::SpeechToText;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
-use models::tts::TextToSpeech;
 use models::tts::pocket::config::Config;
 use models::tts::pocket::random::write_random_weights;
 use models::tts::pocket::{PocketTts, Precision};
+use models::tts::{SpeakRequest, Speech, TextToSpeech};
 use models::vad::VoiceDetector;
 use models::vad::silero::Silero;
 use tempfile::TempDir;
@@ -69,7 +70,7 @@ fn recogniser() -> Arc<dyn SpeechToText> {
 }
 
 /// A small Pocket TTS with random weights in the shape of a recorded configuration: `usual` and `slim` have other weights.
-fn pocket(shape: &str) -> Arc<PocketTts> {
+fn pocket(shape: &str) -> (Arc<PocketTts>, TempDir) {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tests/parity/pocket");
     let config = || -> Config {
         serde_json::from_str(&std::fs::read_to_string(recorded.join(format!("{shape}.json"))).unwrap()).unwrap()
@@ -80,13 +81,39 @@ fn pocket(shape: &str) -> Arc<PocketTts> {
     let voice = folder.path().join("voice-alba.safetensors");
     std::fs::copy(recorded.join(format!("{shape}-voice.safetensors")), voice).unwrap();
     let (engine, _) = PocketTts::open_as(folder.path(), "small", config(), Precision::Single).unwrap();
-    Arc::new(engine)
+    (Arc::new(engine), folder)
+}
+
+/// A voice whose files are there for as long as it is.
+struct Mouth(Arc<PocketTts>, #[expect(dead_code, reason = "held for its drop")] TempDir);
+
+impl TextToSpeech for Mouth {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn voices(&self) -> &[Voice] {
+        self.0.voices()
+    }
+
+    fn has_voice(&self, id: &str) -> bool {
+        self.0.has_voice(id)
+    }
+
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        self.0.added_voice(wanted)
+    }
+
+    fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
+        self.0.speak(request)
+    }
 }
 
 /// Engines that can do all that voices need.
 pub(crate) fn parts(shape: &str) -> Parts {
-    let engine = pocket(shape);
-    let tts: Arc<dyn TextToSpeech> = Arc::new(models::tts::voices::Voices::new(vec![engine.clone()], None).unwrap());
+    let (engine, folder) = pocket(shape);
+    let mouth = Arc::new(Mouth(engine.clone(), folder));
+    let tts: Arc<dyn TextToSpeech> = Arc::new(models::tts::voices::Voices::new(vec![mouth], None).unwrap());
     let cloning = Some(Cloning { cloner: engine, real_time_factor: 0.5 });
     Parts { vad: Some(detector()), tts: Some(tts), cloning, ..Parts::default() }
 }

@@ -14,7 +14,11 @@ async fn code(house: &House, recording: Bytes) -> String {
             error.code().to_owned()
         }
         Err(error) => panic!("{error}"),
-        Ok(added) => format!("taken with {:?}", added.warnings),
+        Ok(added) => {
+            // Five or six seconds of speech in ten: nothing else could be better.
+            assert!(added.warnings.iter().all(|warning| warning.contains("ten or more")), "{:?}", added.warnings);
+            "taken".to_owned()
+        }
     }
 }
 
@@ -55,7 +59,7 @@ async fn a_sample_that_will_not_do_is_refused_with_what_is_wrong() {
         ("nothing", Bytes::new(), "not_audio"),
         ("a WAV file without its middle", wav(&good).slice(..40), "not_audio"),
         ("two minutes and more", wav(&Pcm::new(good.rate, vec![0.0; 121 * 16_000])), "too_long"),
-        ("speech at the end of two minutes", wav(&late), "taken with []"),
+        ("speech at the end of two minutes", wav(&late), "taken"),
     ] {
         assert_eq!(code(&house, recording).await, expected, "{what}");
     }
@@ -128,8 +132,8 @@ async fn a_recording_from_a_browser_is_taken_as_a_wav_file_is() {
     let good = speech("beckett");
     let mut writer = audio::ogg::OggOpusWriter::new(Vec::new()).unwrap();
     writer.push(&good).unwrap();
-    assert_eq!(code(&house, writer.finish().unwrap().into()).await, "taken with []");
+    assert_eq!(code(&house, writer.finish().unwrap().into()).await, "taken");
     // Nobody has to wait for the detector.
     let deaf = House::of(&data.path().join("deaf"), Parts::default(), false);
-    assert_eq!(code(&deaf, wav(&good)).await, "taken with []");
+    assert_eq!(code(&deaf, wav(&good)).await, "taken");
 }

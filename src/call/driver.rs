@@ -7,7 +7,7 @@ use models::llm::{GenerateRequest, LanguageModel, Message, Piece, Sampling};
 use models::stt::{SpeechToText, TranscribeRequest, Urgency};
 use models::tts::{SpeakRequest, TextToSpeech};
 use models::vad::{TurnModel, VoiceDetector, VoiceStream, WINDOW};
-use signaling::line::{CallEvent, FromCaller, HangUp, Line, ReplyId, Session, ToCaller};
+use signaling::line::{Ask, CallEvent, FromCaller, HangUp, Line, ReplyId, Session, SessionPatch, ToCaller};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -68,7 +68,8 @@ pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engi
         }
     };
     let mut attendance = keeper.attend(&session.conversation);
-    let voices = engines.tts.voices().iter().map(|voice| voice.id.clone()).collect();
+    let voices = engines.tts.voices().iter().map(|voice| voice.id.clone());
+    let voices = voices.chain(engines.tts.added_voice(&session.voice)).collect();
     let epoch = (now(), SystemTime::now());
     let opening = Opening { session, door, owner, floor: FloorSettings::default(), voices, earlier, epoch };
     let mut driver = Driver {
@@ -131,7 +132,14 @@ impl Driver {
                 let voicing = self.voicing.hear(&audio.samples);
                 Input::Heard { audio, voicing }
             }
-            FromCaller::Command(command) => Input::Command(command),
+            FromCaller::Command(command) => {
+                if let Ask::UpdateSession(SessionPatch { voice: Some(voice), .. }) = &command.ask
+                    && let Some(added) = self.engines.tts.added_voice(voice)
+                {
+                    self.conversation.learn_voice(added);
+                }
+                Input::Command(command)
+            }
             FromCaller::Playout(playout) => Input::Playout(playout),
             FromCaller::HungUp(_) => return,
         };
@@ -156,6 +164,7 @@ impl Driver {
                 Step::Judge { pause, audio } => self.judge(pause, audio.to_vec()),
                 Step::Generate { reply, messages } => self.generate(reply, messages),
                 Step::Synthesize { reply, sentence, text, voice, deadline } => {
+                    let voice = self.present(voice);
                     self.synthesize(reply, sentence, SpeakRequest { text, voice, deadline });
                 }
                 Step::Abandon { reply } => self.tasks.abandon(&reply),
@@ -163,6 +172,15 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// The voice, or the default one if it has been removed since it was chosen.
+    fn present(&mut self, voice: String) -> String {
+        if voice.is_empty() || self.engines.tts.has_voice(&voice) {
+            return voice;
+        }
+        warn!(voice, "the chosen voice is gone; the default one speaks");
+        self.conversation.forget_voice(&voice)
     }
 
     async fn send(&mut self, message: ToCaller) -> Result<(), HangUp> {

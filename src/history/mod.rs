@@ -137,6 +137,19 @@ impl History {
         self.folder.join("audio")
     }
 
+    /// Another connection to the same file, for what else is kept in it. It may write; each transaction waits for the others.
+    pub fn connect(&self) -> Result<Connection, HistoryError> {
+        let connection = Connection::open(self.folder.join("history.sqlite3"))?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+        Ok(connection)
+    }
+
+    /// The folder that all of it is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where a stored audio file is.
     pub fn audio_path(&self, stored: &str) -> PathBuf {
         self.audio_folder().join(stored)

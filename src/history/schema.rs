@@ -116,6 +116,23 @@ pub(super) const MIGRATIONS: &[&str] = &["
         talk_ms INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (key, day)
     ) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE voices (
+        id            TEXT PRIMARY KEY,   -- and the name of its files, and of the voice in the engine
+        owner         TEXT,               -- whose key; NULL is the whole house
+        name          TEXT NOT NULL,
+        created_at    INTEGER NOT NULL,
+        consent_at    INTEGER NOT NULL,   -- when it was said that the speaker agrees
+        duration_ms   INTEGER NOT NULL,   -- of the sample that was kept
+        bandwidth_hz  INTEGER NOT NULL,
+        transcript    TEXT,
+        transcribed   INTEGER NOT NULL DEFAULT 0, -- whether the transcript is settled, also where there is none
+        state         TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'computing', 'ready', 'failed')),
+        reason        TEXT,               -- of the failure
+        engine        TEXT,               -- that computed it, or failed to
+        weights       TEXT                -- the engine's, as it tells them apart
+    ) STRICT;
+    CREATE UNIQUE INDEX voices_by_name ON voices (coalesce(owner, ''), name COLLATE NOCASE);
 "];
 
 /// Sets the connection up and brings the tables up to date.

@@ -7,7 +7,7 @@
 //! Refuses what it would not do honestly, naming the parameter; ignores what changes nothing here (`store`, `metadata`, …).
 
 mod chat;
-mod failure;
+pub(crate) mod failure;
 mod listing;
 mod pipe;
 mod share;

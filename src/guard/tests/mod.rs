@@ -32,6 +32,7 @@ use crate::engines::Missing;
 use crate::history::History;
 use crate::keys::{KeyStore, Wanted};
 use crate::readiness::Readiness;
+use crate::voices::Voices;
 
 /// A key of the config.
 const OWN: &str = "0123456789abcdef0123456789abcdef";
@@ -130,10 +131,11 @@ impl Server {
             max_reply_tokens: 1,
         };
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
+        let voices = Arc::new(Voices::open(&history, readiness.clone(), || false).unwrap());
         let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given.clone()));
         let switch = Arc::new(Switch::default());
-        let router = doors(&config, switch.clone(), state, &keys);
+        let router = doors(&config, switch.clone(), state, voices, &keys);
         Self { router, keys: given, history, switch, folder }
     }
 

@@ -74,7 +74,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TRIGGER turns_are_discounted AFTER DELETE ON turns BEGIN
         UPDATE conversations SET turns = turns - 1, audio_bytes = audio_bytes - OLD.audio_bytes WHERE id = OLD.conversation;
     END;
-    CREATE TRIGGER turns_are_weighed AFTER UPDATE OF audio_bytes ON turns BEGIN
+    CREATE TRIGGER turns_are_weighed AFTER UPDATE OF audio_bytes ON turns WHEN NEW.audio_bytes <> OLD.audio_bytes BEGIN
         UPDATE conversations SET audio_bytes = audio_bytes + NEW.audio_bytes - OLD.audio_bytes WHERE id = NEW.conversation;
     END;
     -- The words of each side of each turn, and of each title; `search.rs` says what its rows are.

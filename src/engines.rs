@@ -18,7 +18,6 @@ use models::onnx::OnnxRuntime;
 use models::remote::Standing;
 use models::stt::moonshine::Moonshine;
 use models::stt::pool::{PoolLimits, RecognizerPool};
-use models::stt::script::Script;
 use models::stt::whisper::{Whisper, WhisperOptions};
 use models::stt::{Recognizer, SpeechToText};
 use models::tts::TextToSpeech;
@@ -32,7 +31,7 @@ use models::vad::smart_turn::SmartTurn;
 use models::vad::{TurnModel, VoiceDetector};
 
 use crate::call::driver::Engines;
-use crate::config::{Chinese, Config, HQ_OFF, Stt};
+use crate::config::{Config, HQ_OFF, Stt};
 use crate::placing;
 use crate::readiness::HQ;
 
@@ -335,11 +334,7 @@ impl Shelf {
     }
 
     fn stt(&self, wanted: &str, settings: &Stt) -> Found<Arc<dyn SpeechToText>> {
-        let script = match settings.chinese {
-            Chinese::Auto => Script::ByLanguage,
-            Chinese::Traditional => Script::Traditional,
-            Chinese::AsHeard => Script::AsHeard,
-        };
+        let script = settings.script();
         let stt = self.open_planned(Role::SpeechToText, Kind::Stt, wanted, |model, placement| {
             let place = placement.map_or(Place::Cpu, |placement| placement.place);
             let recognizers = self.recognizers(model, settings, place)?;

@@ -34,12 +34,9 @@ pub fn moonshine_tokens(bytes: &[u8]) {
     }
 }
 
-/// A safetensors file: its header, and every tensor it names.
+/// A safetensors file: its header, every tensor it names, and the voice it may be; and the same bytes as a tokenizer's pieces.
 pub fn safetensors(bytes: &[u8]) {
-    let Ok(file) = candle_core::safetensors::SliceSafetensors::new(bytes) else { return };
-    for (name, _) in file.tensors() {
-        drop(file.load(&name, &candle_core::Device::Cpu));
-    }
+    crate::tts::pocket::probe(bytes);
 }
 
 /// A chat template and what is said in it: the template up to the first zero byte, then the messages, a zero byte after each.

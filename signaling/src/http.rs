@@ -1,9 +1,11 @@
 //! What the HTTP doors share: who may come in, how an offer is handed to whoever negotiates, and how a refusal reads.
 //!
 //! Every refusal is `{"error":{"type","code","message","param"}}` with the status that fits. No request body is read past
-//! its limit into memory, and none is waited for longer than [`body::PATIENCE`].
+//! its limit into memory, and none is waited for longer than [`body::PATIENCE`]. A call is ended and changed only by whose it is:
+//! any route here whose path has a `{call}` in it is guarded so.
 
 pub mod body;
+mod calls;
 pub mod error;
 pub mod keys;
 pub mod negotiator;
@@ -47,7 +49,8 @@ pub fn router(doors: Doors) -> Router {
     let routes = Router::new()
         .merge(crate::realtime::calls::router(negotiator.clone(), keys.clone()))
         .merge(crate::realtime::secrets::router(keys.clone()))
-        .merge(crate::whip::router(negotiator, keys, &ice_servers));
+        .merge(crate::whip::router(negotiator.clone(), keys.clone(), &ice_servers));
+    let routes = calls::keep_to_owners(routes, negotiator, keys);
     origins::guard(routes.method_not_allowed_fallback(|| async { ApiError::method_not_allowed() }), origins)
 }
 

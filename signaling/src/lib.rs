@@ -3,6 +3,7 @@
 pub mod caller;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod grant;
 pub mod http;
 pub mod line;
 pub mod negotiate;
@@ -10,4 +11,5 @@ pub mod peer;
 pub mod protocol;
 pub mod realtime;
 pub mod secret;
+pub mod switchboard;
 pub mod whip;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub use crate::switchboard::{Refusal, Seat, Switchboard};
+
 /// How many [`FromCaller`] may wait for the call: five seconds of 20 ms frames. When full the door drops the newest audio
 /// frame (counted) and waits with everything else.
 pub const INCOMING_BOUND: usize = 250;
@@ -73,6 +75,8 @@ pub struct Line {
     pub door: &'static str,
     /// What the client asked for when it called.
     pub session: SessionPatch,
+    /// Id of the key it came in with, where that was given out ([`crate::grant::Grant::key`]): whose the conversation is.
+    pub owner: Option<String>,
     pub incoming: mpsc::Receiver<FromCaller>,
     pub outgoing: mpsc::Sender<ToCaller>,
 }
@@ -85,42 +89,12 @@ pub struct LineEnd {
 
 impl Line {
     /// A line and the door's half of it.
-    pub fn new(call: CallId, door: &'static str, session: SessionPatch) -> (Self, LineEnd) {
+    pub fn new(call: CallId, door: &'static str, session: SessionPatch, owner: Option<String>) -> (Self, LineEnd) {
         let (incoming_tx, incoming) = mpsc::channel(INCOMING_BOUND);
         let (outgoing, outgoing_rx) = mpsc::channel(OUTGOING_BOUND);
-        let line = Self { call, door, session, incoming, outgoing };
+        let line = Self { call, door, session, owner, incoming, outgoing };
         (line, LineEnd { incoming: incoming_tx, outgoing: outgoing_rx })
     }
-}
-
-/// What takes the calls that doors bring. Implemented by the call core, and by tests.
-pub trait Switchboard: Send + Sync + 'static {
-    /// Reserves a place for one more call, before any of its resources are made. Dropping the seat frees it.
-    fn admit(&self) -> Result<Seat, Refusal>;
-    /// Starts the call on its own task. The seat is held until the call has ended.
-    fn connect(&self, line: Line, seat: Seat);
-}
-
-/// A reserved place among the calls; freed when dropped.
-pub struct Seat(#[expect(dead_code, reason = "held for its drop")] Box<dyn std::any::Any + Send + Sync>);
-
-impl Seat {
-    pub fn new(held: impl std::any::Any + Send + Sync) -> Self {
-        Self(Box::new(held))
-    }
-}
-
-/// Why a call was not admitted.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Refusal {
-    #[error("all {limit} call slots are busy; retry in {} s", retry_after.as_secs())]
-    Full { limit: usize, retry_after: Duration },
-    #[error("the server is loading its models, {percent} % are there; retry in {} s", retry_after.as_secs())]
-    Loading { percent: u8, retry_after: Duration },
-    #[error("{what} is not available: {hint}")]
-    EngineMissing { what: String, hint: String },
-    #[error("the server is shutting down; retry in {} s", retry_after.as_secs())]
-    Draining { retry_after: Duration },
 }
 
 /// From the door to the call.
@@ -434,6 +408,8 @@ pub struct Usage {
     /// Of the input, how many were still in the key-value cache.
     pub cached_tokens: u32,
     pub output_tokens: u32,
+    /// Oldest messages of the conversation that the model's context had no room for.
+    pub dropped_messages: u32,
 }
 
 /// An error as a client sees it.

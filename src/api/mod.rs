@@ -4,22 +4,23 @@ mod conversations;
 mod error;
 mod events;
 mod health;
+pub mod openapi;
 mod page;
 mod renders;
 mod status;
 
 use std::sync::Arc;
 
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::header;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use signaling::http::IceServer;
 use signaling::http::error::ApiError;
 use signaling::secret::Secret;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::call::admission::Exchange;
+pub use crate::guard::with_safe_headers;
 use crate::history::History;
 use crate::readiness::Readiness;
 
@@ -72,20 +73,6 @@ pub fn public(state: ApiState) -> Router {
 /// In the words of the doors.
 async fn method_not_allowed() -> ApiError {
     ApiError::method_not_allowed()
-}
-
-/// Headers that keep a page safe; on every answer of every door.
-pub fn with_safe_headers(router: Router) -> Router {
-    let policy = "default-src 'self'; connect-src 'self'; media-src 'self' blob: mediastream:; img-src 'self' data:; \
-                  style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
-    let set = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
-    router
-        .layer(set(header::CONTENT_SECURITY_POLICY, policy))
-        .layer(set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(set(header::REFERRER_POLICY, "no-referrer"))
-        .layer(set(HeaderName::from_static("permissions-policy"), "microphone=(self), camera=(), geolocation=()"))
 }
 
 #[cfg(test)]

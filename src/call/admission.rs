@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use signaling::grant::Grant;
 use signaling::line::{CallId, ConversationId, Line, Refusal, Seat, Session, SessionPatch, Switchboard, TurnEnd};
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
+use super::allowance::Allowances;
 use super::driver::{Writing, drive};
 use super::record::Keeper;
 use crate::readiness::{Readiness, Unready};
@@ -38,6 +40,8 @@ pub struct Exchange {
     defaults: SessionDefaults,
     limit: usize,
     places: Arc<Semaphore>,
+    /// What keys that were given out may use; without, no less than the server's own.
+    allowances: Option<Allowances>,
     draining: AtomicBool,
     /// How many calls run.
     active: watch::Sender<usize>,
@@ -52,9 +56,15 @@ impl Exchange {
             defaults,
             limit,
             places: Arc::new(Semaphore::new(limit)),
+            allowances: None,
             draining: AtomicBool::new(false),
             active: watch::Sender::new(0),
         }
+    }
+
+    /// With a share of calls and talk for each key that was given out.
+    pub fn with_allowances(self, allowances: Allowances) -> Self {
+        Self { allowances: Some(allowances), ..self }
     }
 
     pub fn limit(&self) -> usize {
@@ -88,11 +98,18 @@ impl Exchange {
         let _ = tokio::time::timeout(grace, ended).await;
     }
 
-    fn session(&self, call: CallId, model: String, asked: &SessionPatch) -> Session {
+    /// Whether a caller may go on with that conversation: the server's own keys with any, even one that is yet to begin.
+    fn may_continue(&self, conversation: &ConversationId, owner: Option<&str>) -> bool {
+        owner.is_none_or(|owner| self.keeper.is_open_to(conversation, owner))
+    }
+
+    fn session(&self, call: CallId, model: String, asked: &SessionPatch, owner: Option<&str>) -> Session {
         let defaults = &self.defaults;
+        // The door has asked before; it may have been deleted since.
+        let asked_for = asked.conversation.clone().filter(|conversation| self.may_continue(conversation, owner));
         Session {
             call,
-            conversation: asked.conversation.clone().unwrap_or_else(ConversationId::fresh),
+            conversation: asked_for.unwrap_or_else(ConversationId::fresh),
             model,
             instructions: asked.instructions.clone().unwrap_or_else(|| defaults.instructions.clone()),
             voice: asked.voice.clone().unwrap_or_else(|| defaults.voice.clone()),
@@ -105,7 +122,7 @@ impl Exchange {
 }
 
 impl Switchboard for Exchange {
-    fn admit(&self) -> Result<Seat, Refusal> {
+    fn admit(&self, grant: Option<&Grant>, conversation: Option<&ConversationId>) -> Result<Seat, Refusal> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER });
         }
@@ -116,24 +133,41 @@ impl Switchboard for Exchange {
                 return Err(Refusal::EngineMissing { what: missing.what, hint: missing.hint });
             }
         }
+        if let Some(conversation) = conversation
+            && !self.may_continue(conversation, grant.map(|grant| grant.key.as_str()))
+        {
+            return Err(Refusal::NoSuchConversation(conversation.clone()));
+        }
+        let allowed = self.allowances.as_ref().zip(grant);
+        let own = allowed.map(|(allowances, grant)| allowances.place(grant, SystemTime::now())).transpose()?;
         let full = |_| Refusal::Full { limit: self.limit, retry_after: RETRY_AFTER };
-        Arc::clone(&self.places).try_acquire_owned().map(Seat::new).map_err(full)
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
+        Ok(Seat::new((place, own)))
     }
 
     fn connect(&self, line: Line, seat: Seat) {
         // None is admitted without engines.
         let Ok(engines) = self.readiness.calls() else { return };
-        let session = self.session(line.call.clone(), engines.llm.name(), &line.session);
+        let owner = line.owner.clone();
+        let session = self.session(line.call.clone(), engines.llm.name(), &line.session, owner.as_deref());
         let writing = Writing { temperature: self.defaults.temperature, max_tokens: self.defaults.max_reply_tokens };
         let span = tracing::info_span!("call", id = %line.call);
         let call = drive(line, session, writing, engines, Arc::clone(&self.keeper)).instrument(span);
         let counted = Counted::new(&self.active);
-        tokio::spawn(async move {
-            call.await;
-            drop(counted);
-            drop(seat);
-        });
+        let held = (counted, seat);
+        match self.allowances.as_ref().zip(owner) {
+            Some((allowances, owner)) => tokio::spawn(ended(allowances.charged(owner, call), held)),
+            None => tokio::spawn(ended(call, held)),
+        };
     }
+}
+
+/// Gives back what a call held, in this order, once it is over.
+async fn ended(call: impl Future<Output = ()>, held: (Counted, Seat)) {
+    call.await;
+    let (counted, seat) = held;
+    drop(counted);
+    drop(seat);
 }
 
 /// Counts a call for as long as it lives, even if its task panics.

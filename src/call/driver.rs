@@ -59,7 +59,7 @@ impl Writing {
 /// Drives one call until either end hangs up.
 pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engines, keeper: Arc<dyn Keeper>) {
     let (answers_tx, mut answers) = mpsc::channel(ANSWERS_BOUND);
-    let Line { call, door, session: _, mut incoming, outgoing } = line;
+    let Line { call, door, session: _, owner, mut incoming, outgoing } = line;
     let earlier = match keeper.recall(&session.conversation).await {
         Ok(items) => items,
         Err(error) => {
@@ -69,8 +69,8 @@ pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engi
     };
     let mut attendance = keeper.attend(&session.conversation);
     let voices = engines.tts.voices().iter().map(|voice| voice.id.clone()).collect();
-    let opening =
-        Opening { session, door, floor: FloorSettings::default(), voices, earlier, epoch: (now(), SystemTime::now()) };
+    let epoch = (now(), SystemTime::now());
+    let opening = Opening { session, door, owner, floor: FloorSettings::default(), voices, earlier, epoch };
     let mut driver = Driver {
         voicing: Voicing::new(engines.vad.stream()),
         conversation: Conversation::new(opening),

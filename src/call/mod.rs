@@ -4,6 +4,7 @@
 //! [`admission::Exchange`] lets calls in.
 
 pub mod admission;
+pub mod allowance;
 pub mod attendance;
 pub mod conversation;
 pub mod dialogue;

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod doctor;
+pub mod keys;
 pub mod models;
 pub mod say;
 pub mod serve;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::keys::KeysCommand;
 use self::models::{ModelsCommand, Terminal};
 use crate::config::ConfigFlags;
 
@@ -35,6 +37,9 @@ enum Command {
     /// List, fetch and verify models
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Make, list and revoke keys for others
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Write down what is said in a recording
     Transcribe(transcribe::Options),
     /// Say a text into a recording
@@ -72,6 +77,10 @@ impl Cli {
                 let interactive = progress.is_terminal();
                 let terminal = Terminal { out: &mut out, progress: &mut progress, interactive };
                 Ok(models::run(&command, &flags.load()?, terminal)?)
+            }
+            Command::Keys(command) => {
+                let (mut out, mut aside) = (io::stdout().lock(), io::stderr().lock());
+                keys::run(&command, &flags.load()?, &mut out, &mut aside)
             }
             Command::Transcribe(options) => transcribe::run(&flags.load()?, &options),
             Command::Say(options) => say::run(&flags.load()?, &options),

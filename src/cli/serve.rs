@@ -10,8 +10,11 @@ use anyhow::{Context, bail};
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use signaling::http::keys::Keys;
-use signaling::http::origins::Origins;
+use signaling::http::negotiator::Negotiator;
+use signaling::http::origins::{self, Origins};
 use signaling::http::{self, Doors};
 use signaling::peer::{PeerHost, PeerSettings};
 use time::OffsetDateTime;
@@ -20,16 +23,24 @@ use tracing::info;
 
 use crate::api::{self, ApiState};
 use crate::call::admission::{Exchange, SessionDefaults};
+use crate::call::allowance::{Allowances, Share};
 use crate::config::{Config, TlsMode};
 use crate::engines;
+use crate::guard::{Guard, with_strict_transport};
 use crate::history::retention::{self, Retention};
 use crate::history::{History, titles};
 use crate::hq;
+use crate::keys::KeyStore;
 use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
 use crate::service::{self, ServiceParts};
 use crate::tls::{self, Subject};
 
+/// How long a request's head may take to arrive, also on a connection that is kept open.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+const MOST_HEADERS: usize = 64;
+/// Longest head, bytes.
+const LONGEST_HEAD: usize = 32 * 1024;
 /// How long calls may go on after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -37,6 +48,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     logging::start(&config.log).context("the log cannot be set up")?;
     // What fails fast comes first: a wrong folder or a port in use is told before models are loaded.
     let history = Arc::new(History::open(&config.data_dir)?);
+    let given = Arc::new(KeyStore::open(&config.data_dir)?);
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     find_free(peer_settings(config, address).bind)?;
@@ -44,12 +56,15 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let readiness = Arc::new(Readiness::expecting(engines::expected(config)));
-        let exchange =
-            Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
+        let share = Share { calls: config.limits.calls, talk_minutes_per_day: config.limits.talk_minutes_per_day };
+        let exchange = Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into())
+            .with_allowances(Allowances::new(share, given.clone()));
+        let exchange = Arc::new(exchange);
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
         keep_house(config, &history, &exchange, &readiness);
         let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
-        let router = doors(config, peers.clone(), state);
+        let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given));
+        let router = doors(config, peers.clone(), state, &keys);
         let stopping = watch::Sender::new(false);
         open_engines(config, &readiness, stopping.subscribe());
         let rendering = hq::serve(config.clone(), readiness.clone(), history, stopping.subscribe());
@@ -137,24 +152,28 @@ fn peer_settings(config: &Config, address: SocketAddr) -> PeerSettings {
     }
 }
 
-fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
-    let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()));
-    let doors = Doors {
-        negotiator: peers,
-        keys: keys.clone(),
-        origins: Origins::default(),
-        ice_servers: config.ice_servers.clone(),
-    };
+/// Every route there is. Behind `guard.protect` one is guarded without further thought.
+pub(crate) fn doors(config: &Config, negotiator: Arc<dyn Negotiator>, state: ApiState, keys: &Arc<Keys>) -> Router {
+    let allowed = Origins::new(config.security.origins.iter().cloned());
+    let doors =
+        Doors { negotiator, keys: keys.clone(), origins: allowed.clone(), ice_servers: config.ice_servers.clone() };
     let service = service::router(ServiceParts {
         readiness: state.readiness.clone(),
         exchange: state.exchange.clone(),
         keys: keys.clone(),
-        origins: Origins::default(),
+        origins: allowed.clone(),
         session: config.session.clone(),
     });
-    let guarded = api::conversations(state.clone()).merge(api::ice_servers(&config.ice_servers));
-    let guarded = http::keys::require(guarded, keys);
-    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(service))
+    let guard = Guard::new(keys.clone(), &config.limits, &config.security);
+    let guarded = api::conversations(state.clone())
+        .merge(api::ice_servers(&config.ice_servers))
+        .merge(api::openapi::router())
+        .merge(http::router(doors))
+        .merge(service);
+    // Outermost, so that a page may read why it was refused.
+    let guarded = origins::guard(guard.protect(guarded), allowed);
+    let router = api::with_safe_headers(guard.receive(api::public(state).merge(guarded)));
+    if config.tls.mode == TlsMode::Files { with_strict_transport(router) } else { router }
 }
 
 /// Serves until the process is told to stop; then `drain`s.
@@ -170,13 +189,19 @@ async fn serve(
     let certificate = tls::server_config(&config.tls, &subject, OffsetDateTime::now_utc())?;
     let handle = Handle::new();
     let scheme = if config.tls.mode == TlsMode::Off { "http" } else { "https" };
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = async {
         match certificate {
-            None => axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service).await?,
+            None => {
+                let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+                be_impatient(server.http_builder());
+                server.serve(service).await?;
+            }
             Some(certificate) => {
                 let certificate = RustlsConfig::from_config(certificate);
-                axum_server::from_tcp_rustls(listener, certificate)?.handle(handle.clone()).serve(service).await?;
+                let mut server = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle.clone());
+                be_impatient(server.http_builder());
+                server.serve(service).await?;
             }
         }
         anyhow::Ok(())
@@ -202,6 +227,16 @@ async fn serve(
     handle.graceful_shutdown(Some(GRACE));
     drain.await;
     Ok(())
+}
+
+/// Bounds what a request's head may hold, and how long it may take: hyper answers what is beyond with 431, or hangs up.
+fn be_impatient(builder: &mut Builder<TokioExecutor>) {
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_headers(MOST_HEADERS)
+        .max_buf_size(LONGEST_HEAD);
 }
 
 /// An address a browser on this machine can open.

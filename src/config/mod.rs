@@ -16,14 +16,16 @@ mod validate;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use self::settings::Chinese;
 pub use flags::ConfigFlags;
 pub use keep_fast::KeepFast;
+use models::stt::script::Script;
 pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    BesideCalls, Chinese, Config, Engines, Field, HistorySettings, Hq, Key, Log, LogFormat, Remote, RemoteLlm,
-    RemoteStt, RemoteTts, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    BesideCalls, Config, Engines, Field, HistorySettings, Hq, Key, Limits, Log, LogFormat, Remote, RemoteLlm,
+    RemoteStt, RemoteTts, Security, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;
@@ -56,6 +58,16 @@ impl Config {
     /// Whether other machines can connect.
     pub fn is_public(&self) -> bool {
         !self.listen.ip().is_loopback()
+    }
+}
+
+impl Stt {
+    pub fn script(&self) -> Script {
+        match self.chinese {
+            Chinese::Auto => Script::ByLanguage,
+            Chinese::Traditional => Script::Traditional,
+            Chinese::AsHeard => Script::AsHeard,
+        }
     }
 }
 

@@ -85,8 +85,41 @@ settings! {
         hq: Hq = Hq::default(),
         /// How long conversations are kept, and what they are called.
         history: HistorySettings = HistorySettings::default(),
+        /// Who may use the server from where, beside its keys.
+        security: Security = Security::default(),
+        /// What each key that was given out (`avatar keys create`) may use.
+        limits: Limits = Limits::default(),
         /// What is logged, and how. Transcripts and keys never are.
         log: Log = Log::default(),
+    }
+}
+
+settings! {
+    /// Who may use the server from where, beside its keys. See `SECURITY.md`.
+    Security {
+        /// Pages of other servers that may call this one, as `https://shop.example`; `*` for all, which needs keys. The server's
+        /// own page and pages on the same computer always may. Cost: scripts of such a page may do what its visitor's key may.
+        origins: Vec<String> = Vec::new(),
+        /// Names beside `localhost` that a server without keys answers to, as `avatar.example`, for a proxy in front that lets in
+        /// only whom it knows. Cost: any page that a visitor has open may reach the server under that name.
+        hosts: Vec<String> = Vec::new(),
+    }
+}
+
+settings! {
+    /// What each key that was given out may use, unless it says otherwise itself; what is beyond is refused with 429. The keys in
+    /// `api_keys` have no limits.
+    Limits {
+        /// Requests a minute of each key; 0 for no limit. Unit: requests. Cost: 100 bytes a key.
+        requests_per_minute: u32 = 600,
+        /// Calls at once of each key; 0 for no limit but `max_calls`. Unit: calls. Cost: none.
+        calls: u16 = 0,
+        /// Talk of each key a day (UTC), all its calls together; 0 for no limit. A call that has begun is not cut. Unit: minutes.
+        /// Cost: a write to the disk a minute and call.
+        talk_minutes_per_day: u32 = 0,
+        /// Wrong keys a minute from one address (one /64 network of IPv6) before it must wait; 0 for no limit. Unit: requests. Cost:
+        /// behind a proxy all clients share its address, and one that does not yet use its key waits with those that guess.
+        wrong_keys_per_minute: u32 = 20,
     }
 }
 
@@ -393,6 +426,8 @@ pub(super) const SECTIONS: &[(&str, &[Field])] = &[
     ("session", SessionDefaults::FIELDS),
     ("hq", Hq::FIELDS),
     ("history", HistorySettings::FIELDS),
+    ("security", Security::FIELDS),
+    ("limits", Limits::FIELDS),
     ("log", Log::FIELDS),
 ];
 

@@ -56,6 +56,7 @@ impl Config {
         }
         self.validate_tls()?;
         self.ice_servers.iter().try_for_each(validate_ice)?;
+        self.validate_security()?;
         self.validate_session()?;
         self.validate_remote()?;
         self.device()?;
@@ -98,6 +99,31 @@ impl Config {
                 "set tls.mode = \"files\" to use it, or leave tls.cert and tls.key out",
             ),
         }
+    }
+
+    fn validate_security(&self) -> Result<(), ConfigError> {
+        let invalid =
+            |key, reason: String, hint: &str| Err(ConfigError::Invalid { key, reason, hint: hint.to_owned() });
+        let origins = &self.security.origins;
+        if origins.iter().any(|origin| origin == "*") && self.api_keys.is_empty() {
+            let reason = "every page on the web could use this server, and no API key is set".to_owned();
+            return invalid("security.origins", reason, "list the pages that may, or set AVATAR_API_KEYS");
+        }
+        let is_origin = |origin: &str| {
+            let parsed = origin.parse::<axum::http::Uri>().ok();
+            let parts = parsed.map(|uri| (uri.scheme_str().map(str::to_owned), uri.path().to_owned()));
+            matches!(parts, Some((Some(scheme), path)) if matches!(scheme.as_str(), "http" | "https") && path == "/")
+        };
+        if let Some(origin) = origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
+            let reason = format!("'{origin}' is no origin");
+            return invalid("security.origins", reason, "write it as https://shop.example or http://shop.example:8080");
+        }
+        let is_host = |host: &str| !host.is_empty() && !host.contains(['/', ' ', '*']) && !host.contains("://");
+        if let Some(host) = self.security.hosts.iter().find(|host| !is_host(host)) {
+            let reason = format!("'{host}' is no name of a host");
+            return invalid("security.hosts", reason, "write it as avatar.example, without https:// and port");
+        }
+        Ok(())
     }
 
     fn validate_session(&self) -> Result<(), ConfigError> {
@@ -170,7 +196,7 @@ mod tests {
 
     #[test]
     fn settings_that_do_not_fit_are_refused_with_a_hint() {
-        let cases: [(Settings, &str, &str); 17] = [
+        let cases: [(Settings, &str, &str); 21] = [
             (&[("listen", "0.0.0.0:8080")], "'listen'", "AVATAR_API_KEYS"),
             (&[("listen", "[::]:8080")], "'listen'", "openssl rand"),
             (&[("api_keys", "short")], "'api_keys'", "openssl rand"),
@@ -184,6 +210,10 @@ mod tests {
             (&[("ice_servers", "[{ urls = [] }]")], "'ice_servers'", "stun:"),
             (&[("ice_servers", "[{ urls = ['http://h'] }]")], "'ice_servers'", "http://h"),
             (&[("ice_servers", "[{ urls = ['turn:h:1'], username = 'u' }]")], "'ice_servers'", "credential"),
+            (&[("security.origins", "*")], "'security.origins'", "AVATAR_API_KEYS"),
+            (&[("security.origins", "shop.example")], "'security.origins'", "https://shop.example"),
+            (&[("security.origins", "https://shop.example/page")], "'security.origins'", "https://shop.example"),
+            (&[("security.hosts", "https://avatar.example")], "'security.hosts'", "avatar.example"),
             (&[("session.turn_silence", "20ms")], "'session.turn_silence'", "100ms to 5s"),
             (&[("session.temperature", "3")], "'session.temperature'", "0 to 2"),
             (&[("hq.bitrate", "6000")], "'hq.bitrate'", "24000 to 128000"),
@@ -197,9 +227,11 @@ mod tests {
 
     #[test]
     fn what_fits_is_let_through() {
-        let cases: [Settings; 5] = [
+        let cases: [Settings; 7] = [
             &[("listen", "0.0.0.0:8080"), ("api_keys", "0123456789abcdef")],
             &[("listen", "[::1]:0")],
+            &[("security.origins", "*"), ("api_keys", "0123456789abcdef")],
+            &[("security.origins", "https://shop.example,http://a.example:81"), ("security.hosts", "avatar.example")],
             &[("tls.mode", "files"), ("tls.cert", "a.pem"), ("tls.key", "b.pem")],
             &[("ice_servers", "[{ urls = ['stun:h:1'] }, { urls = ['turn:h:1'], username = 'u', credential = 'c' }]")],
             &[("log.level", "info,avatar=debug"), ("session.turn_silence", "100ms")],

@@ -113,7 +113,7 @@ impl<'a> Rows<'a> {
 
     fn remote_stt(&self) -> Found<Arc<dyn SpeechToText>> {
         let settings = needed(self.config.remote.stt_server())?;
-        let stt = RemoteStt::new(self.network().map_err(missing)?, settings);
+        let stt = RemoteStt::new(self.network().map_err(missing)?, settings, self.config.stt.script());
         self.standings.borrow_mut().push(("stt", stt.standing()));
         let name = stt.name();
         Ok((Arc::new(stt), name))

@@ -42,6 +42,9 @@ pub use self::viewer::Viewer;
 pub use self::words::{Piece, Query};
 pub use self::write::Done;
 
+/// In the data folder.
+const DATABASE: &str = "history.sqlite3";
+
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
@@ -87,13 +90,8 @@ const EXPORTS_BOUND: usize = 2;
 impl History {
     /// Opens the history in `folder`, which is made if it is not there; migrates an older one.
     pub fn open(folder: &Path) -> Result<Self, HistoryError> {
-        let audio = folder.join("audio");
-        std::fs::create_dir_all(&audio).map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
-        probe_writable(folder)?;
-        let path = folder.join("history.sqlite3");
-        let mut connection =
-            Connection::open(&path).map_err(|source| HistoryError::Open { path: path.clone(), source })?;
-        schema::prepare(&mut connection, &path)?;
+        let connection = open_database(folder)?;
+        let (audio, path) = (folder.join("audio"), folder.join(DATABASE));
         let reader = || {
             let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             reader.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -248,6 +246,14 @@ impl Keeper for History {
         Box::pin(async move { kept.await.map_err(KeepError::from) })
     }
 
+    fn is_open_to(&self, conversation: &ConversationId, owner: &str) -> bool {
+        let viewer = Viewer::Owner(owner.to_owned());
+        self.may_go_on(&viewer, conversation.as_str()).unwrap_or_else(|error| {
+            tracing::error!(%error, "whose a conversation is cannot be told; it is treated as another's");
+            false
+        })
+    }
+
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {
         // Indexed, and at most a few hundred short rows: well under a millisecond.
         let connection = self.recaller.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -264,6 +270,17 @@ impl Keeper for History {
             Err(_) => Attendance::new(&self.loads, stream::empty()),
         }
     }
+}
+
+/// The data folder's database with its tables as they are today. The folder is made if it is not there.
+pub fn open_database(folder: &Path) -> Result<Connection, HistoryError> {
+    let audio = folder.join("audio");
+    std::fs::create_dir_all(&audio).map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
+    probe_writable(folder)?;
+    let path = folder.join(DATABASE);
+    let mut connection = Connection::open(&path).map_err(|source| HistoryError::Open { path: path.clone(), source })?;
+    schema::prepare(&mut connection, &path)?;
+    Ok(connection)
 }
 
 impl From<HistoryError> for KeepError {

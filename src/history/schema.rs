@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::HistoryError;
 
@@ -64,7 +64,19 @@ pub(super) const MIGRATIONS: &[&str] = &["
     ALTER TABLE turns ADD COLUMN audio_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE turns ADD COLUMN shelved INTEGER NOT NULL DEFAULT 0; -- whether the time line and the search have it
     CREATE INDEX turns_unshelved ON turns (number) WHERE shelved = 0;
-    CREATE INDEX turns_by_size ON turns (conversation, audio_bytes);
+    -- Kept by the triggers below.
+    ALTER TABLE conversations ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversations ADD COLUMN audio_bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE conversations SET turns = (SELECT count(*) FROM turns WHERE conversation = conversations.id);
+    CREATE TRIGGER turns_are_counted AFTER INSERT ON turns BEGIN
+        UPDATE conversations SET turns = turns + 1, audio_bytes = audio_bytes + NEW.audio_bytes WHERE id = NEW.conversation;
+    END;
+    CREATE TRIGGER turns_are_discounted AFTER DELETE ON turns BEGIN
+        UPDATE conversations SET turns = turns - 1, audio_bytes = audio_bytes - OLD.audio_bytes WHERE id = OLD.conversation;
+    END;
+    CREATE TRIGGER turns_are_weighed AFTER UPDATE OF audio_bytes ON turns BEGIN
+        UPDATE conversations SET audio_bytes = audio_bytes + NEW.audio_bytes - OLD.audio_bytes WHERE id = NEW.conversation;
+    END;
     -- The words of each side of each turn, and of each title; `search.rs` says what its rows are.
     CREATE VIRTUAL TABLE search USING fts5 (
         shown, original, content = '', contentless_delete = 1, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 0'
@@ -85,25 +97,53 @@ pub(super) const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX renders_by_state ON renders (state, due_at);
     CREATE INDEX renders_with_fast ON renders (ready_at) WHERE state = 'ready' AND fast_dropped = 0;
+", "
+    CREATE TABLE keys (
+        id                  TEXT PRIMARY KEY,
+        name                TEXT NOT NULL,
+        hash                BLOB NOT NULL,  -- SHA-256 of the key; the key itself is nowhere
+        created_at          INTEGER NOT NULL,
+        expires_at          INTEGER,
+        revoked_at          INTEGER,
+        last_used_at        INTEGER,        -- to the minute
+        calls               INTEGER,        -- most at once
+        requests_per_minute INTEGER,
+        talk_minutes_per_day INTEGER
+    ) STRICT;
+    CREATE TABLE key_usage (
+        key     TEXT NOT NULL REFERENCES keys (id) ON DELETE CASCADE,
+        day     INTEGER NOT NULL, -- since 1970, UTC
+        talk_ms INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (key, day)
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Sets the connection up and brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {
     let opened = |source| HistoryError::Open { path: path.to_owned(), source };
-    connection.busy_timeout(Duration::from_secs(5)).map_err(opened)?;
+    // A writer that holds the file may be starved for seconds on a busy machine.
+    connection.busy_timeout(Duration::from_secs(20)).map_err(opened)?;
     connection
         .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         .map_err(opened)?;
+    // Whoever is to write waits for others that do, as keys are made and noted beside the history. A transaction that reads first and
+    // then finds that somebody else has written would fail at once, however long it may wait.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     let known = MIGRATIONS.len() as i64;
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(opened)?;
+    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let mut found = version(connection).map_err(opened)?;
+    while found < known {
+        let transaction = connection.transaction().map_err(opened)?;
+        // Another process may have brought it further meanwhile.
+        found = version(&transaction).map_err(opened)?;
+        let Some(migration) = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found)) else { break };
+        transaction.execute_batch(migration).map_err(opened)?;
+        found += 1;
+        transaction.pragma_update(None, "user_version", found).map_err(opened)?;
+        transaction.commit().map_err(opened)?;
+    }
     if found > known {
         return Err(HistoryError::Newer { path: path.to_owned(), found, known });
-    }
-    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or(0)) {
-        let transaction = connection.transaction().map_err(opened)?;
-        transaction.execute_batch(migration).map_err(opened)?;
-        transaction.pragma_update(None, "user_version", version).map_err(opened)?;
-        transaction.commit().map_err(opened)?;
     }
     Ok(())
 }

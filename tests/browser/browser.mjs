@@ -30,11 +30,14 @@ export function launch({ microphone, refuses = false } = {}) {
   return chromium.launch({ executablePath: EXECUTABLE, headless: true, args: [...QUIET, says, ...hears] });
 }
 
-export async function open(browser, url, { locale = 'en-US' } = {}) {
-  const context = await browser.newContext({ locale, viewport: { width: 1280, height: 800 } });
+/** `phone`: its screen and touch; `theme`: light or dark. The page's `faults` are errors of scripts and whatever the security policy refused. */
+export async function open(browser, url, { locale = 'en-US', theme = 'light', phone = false } = {}) {
+  const screen = phone ? { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } : { viewport: { width: 1280, height: 800 } };
+  const context = await browser.newContext({ locale, colorScheme: theme, ...screen });
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
+  page.on('console', (message) => /Content Security Policy/.test(message.text()) && page.faults.push(message.text()));
   await page.goto(url);
   return page;
 }

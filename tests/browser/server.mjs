@@ -12,6 +12,8 @@ import { promisify } from 'node:util';
 export const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
 export const MODELS = resolve(process.env.AVATAR_MODELS ?? join(ROOT, 'data/models'));
 const BINARY = resolve(process.env.AVATAR_BIN ?? join(ROOT, 'target/debug/avatar'));
+/** The likeliest words every time, so that what a run says can be said again. */
+const ENVIRONMENT = { ...process.env, AVATAR_MODELS: MODELS, AVATAR_SESSION_TEMPERATURE: '0' };
 /** Models load before the server answers; a slow machine under load takes its time. */
 const START_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 15_000;
@@ -39,12 +41,13 @@ export class Server {
   }
 
   async start() {
-    this.port = await freePort();
+    // Started again it is where it was: a page that calls it again looks for it there.
+    this.port ??= await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
     this.log = '';
     const arguments_ = ['serve', '--listen', `127.0.0.1:${this.port}`, '--data-dir', this.dataDir];
     // Its working folder is its own, so that no stray configuration file is read.
-    this.process = spawn(BINARY, arguments_, { cwd: this.dataDir, env: { ...process.env, AVATAR_MODELS: MODELS, ...this.settings } });
+    this.process = spawn(BINARY, arguments_, { cwd: this.dataDir, env: { ...ENVIRONMENT, ...this.settings } });
     this.ended = new Promise((done) => this.process.on('exit', (code, signal) => done(signal ?? code)));
     this.process.on('error', (error) => (this.log += `\n${error}`));
     const keep = (chunk) => (this.log = (this.log + chunk).slice(-20_000));
@@ -86,7 +89,7 @@ export class Server {
 
 /** Runs the command-line program and gives what it prints. */
 export async function avatar(...arguments_) {
-  const { stdout } = await run(BINARY, arguments_, { cwd: tmpdir(), env: { ...process.env, AVATAR_MODELS: MODELS }, maxBuffer: 1 << 24 });
+  const { stdout } = await run(BINARY, arguments_, { cwd: tmpdir(), env: ENVIRONMENT, maxBuffer: 1 << 24 });
   return stdout.trim();
 }
 

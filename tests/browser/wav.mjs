@@ -32,6 +32,11 @@ export function readWav(path) {
 
 /** Writes 16-bit PCM, mono, with the plain 44-byte header that Chromium's fake microphone wants. */
 export function writeWav(path, samples, rate) {
+  writeFileSync(path, encodeWav(samples, rate));
+}
+
+/** The same as bytes. */
+export function encodeWav(samples, rate) {
   const bytes = Buffer.alloc(44 + 2 * samples.length);
   bytes.write('RIFF', 0);
   bytes.writeUInt32LE(36 + 2 * samples.length, 4);
@@ -48,7 +53,7 @@ export function writeWav(path, samples, rate) {
   samples.forEach((sample, i) => {
     bytes.writeInt16LE(Math.max(-32768, Math.min(32767, Math.round(sample * 32767))), 44 + 2 * i);
   });
-  writeFileSync(path, bytes);
+  return bytes;
 }
 
 /** Band-limited resampling: a Kaiser-windowed sinc of 24 zero crossings a side, one row of taps for each phase. */

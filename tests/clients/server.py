@@ -14,7 +14,8 @@ import numpy as np
 from speech import MODELS, ROOT, write_wav
 
 BINARY = Path(os.environ.get("AVATAR_BIN", ROOT / "target" / "debug" / "avatar")).resolve()
-ENVIRONMENT = {**os.environ, "AVATAR_MODELS": str(MODELS)}
+# The likeliest words every time, so that what a run says can be said again.
+ENVIRONMENT = {**os.environ, "AVATAR_MODELS": str(MODELS), "AVATAR_SESSION_TEMPERATURE": "0"}
 # Models load before the server answers; a slow machine under load takes its time.
 START_LIMIT = 120.0
 STOP_LIMIT = 15.0

@@ -150,6 +150,7 @@ impl World {
         let conversation = Conversation::new(Opening {
             session,
             door: "test",
+            owner: None,
             floor: FloorSettings::default(),
             voices: vec!["flite/slt".to_owned(), "festival/slt-hts".to_owned()],
             earlier,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avatar::call::admission::{Exchange, SessionDefaults};
 use avatar::readiness::Readiness;
+use signaling::grant::Grant;
 use signaling::line::{
     CallEvent, CallId, CallerAudio, FromCaller, HangUp, Line, LineEnd, Outcome, Playout, ReplyId, SessionPatch,
     Switchboard, ToCaller, TurnEnd,
@@ -59,8 +60,14 @@ impl House {
     }
 
     pub fn call_with(&self, session: SessionPatch) -> Caller {
-        let seat = self.exchange.admit().unwrap();
-        let (line, end) = Line::new(CallId::fresh(), "test", session);
+        self.call_as(session, None)
+    }
+
+    /// A caller who holds a key that was given out.
+    pub fn call_as(&self, session: SessionPatch, grant: Option<&Grant>) -> Caller {
+        let seat = self.exchange.admit(grant, session.conversation.as_ref()).unwrap();
+        let owner = grant.map(|grant| grant.key.clone());
+        let (line, end) = Line::new(CallId::fresh(), "test", session, owner);
         self.exchange.connect(line, seat);
         Caller::new(end)
     }

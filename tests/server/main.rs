@@ -5,6 +5,7 @@
 mod better;
 mod command;
 mod faults;
+mod keys;
 mod offers;
 mod refusals;
 mod server;

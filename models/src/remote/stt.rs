@@ -19,6 +19,7 @@ use super::{IN_FLIGHT_MAX, Standing, deadline};
 use crate::error::EngineError;
 use crate::stt::gate::{self, Evidence};
 use crate::stt::pieces::{Cutting, pieces};
+use crate::stt::script::Script;
 use crate::stt::{Recognized, SpeechToText, TranscribeRequest, Transcript, Transcription, Urgency};
 
 const SECTION: &str = "remote.stt";
@@ -41,6 +42,7 @@ pub struct RemoteSttSettings {
 pub struct RemoteStt {
     server: Arc<Server>,
     partial_spacing: Option<Duration>,
+    script: Script,
     last_partial: Mutex<Option<Instant>>,
     partials: Arc<AtomicUsize>,
     /// The server does not know `verbose_json`.
@@ -48,10 +50,12 @@ pub struct RemoteStt {
 }
 
 impl RemoteStt {
-    pub fn new(network: Arc<Network>, settings: RemoteSttSettings) -> Self {
+    /// `script`: the characters of Chinese.
+    pub fn new(network: Arc<Network>, settings: RemoteSttSettings, script: Script) -> Self {
         Self {
             server: Server::new(network, SECTION, settings.server),
             partial_spacing: settings.partial_spacing,
+            script,
             last_partial: Mutex::default(),
             partials: Arc::default(),
             is_plain: Arc::default(),
@@ -100,10 +104,10 @@ impl SpeechToText for RemoteStt {
         let partial = (request.urgency == Urgency::Partial).then(|| self.partial()).transpose()?;
         let mut trial = self.server.admit(IN_FLIGHT_MAX)?;
         let (transcription, mut answer, _) = Transcription::new();
-        let (server, is_plain) = (Arc::clone(&self.server), Arc::clone(&self.is_plain));
+        let (server, is_plain, script) = (Arc::clone(&self.server), Arc::clone(&self.is_plain), self.script);
         self.server.spawn(async move {
             let _partial = partial;
-            let work = transcribe(&server, &is_plain, &request, &mut trial);
+            let work = transcribe(&server, &is_plain, script, &request, &mut trial);
             let ended = tokio::select! {
                 biased;
                 () = answer.closed() => return,
@@ -124,6 +128,7 @@ impl SpeechToText for RemoteStt {
 async fn transcribe(
     server: &Arc<Server>,
     is_plain: &AtomicBool,
+    script: Script,
     request: &TranscribeRequest,
     trial: &mut Trial,
 ) -> Result<Transcript, Failure> {
@@ -160,7 +165,8 @@ async fn transcribe(
         // The text itself is the caller's and stays out of the log.
         tracing::debug!(?reason, log_probability = heard.mean_log_probability, "transcript refused");
     }
-    let text = if refused.is_some() { String::new() } else { heard.text.trim().to_owned() };
+    let written = |text: &str| script.write(text, request.language.as_deref(), heard.language.as_deref());
+    let text = if refused.is_some() { String::new() } else { written(heard.text.trim()) };
     Ok(Transcript {
         text,
         language: heard.language,

@@ -39,6 +39,11 @@ impl ApiError {
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// The holder of this key, or this address, has had its share.
+    pub fn limited(code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: "rate_limit_error", ..Self::invalid(StatusCode::TOO_MANY_REQUESTS, code, message) }
+    }
+
     pub fn no_such_call(call: &CallId) -> Self {
         let shown: String = call.as_str().chars().take(64).collect();
         let message = format!("there is no call `{shown}`; it has ended, or it never was");
@@ -111,6 +116,12 @@ impl From<NegotiateError> for ApiError {
             }
             NegotiateError::Refused(Refusal::EngineMissing { .. }) => {
                 Self::server(S::SERVICE_UNAVAILABLE, code, message)
+            }
+            NegotiateError::Refused(Refusal::Quota { retry_after, .. }) => {
+                Self::limited(code, message).retry_after(retry_after)
+            }
+            NegotiateError::Refused(Refusal::NoSuchConversation(_)) => {
+                Self::invalid(S::NOT_FOUND, code, message).about("session.avatar.conversation_id")
             }
             NegotiateError::Internal { .. } => {
                 tracing::error!(error = %message, "a call could not be negotiated");

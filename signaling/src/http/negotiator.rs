@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
+use crate::grant::Grant;
 use crate::line::{CallId, SessionPatch};
 use crate::negotiate::NegotiateError;
 use crate::protocol::Protocol;
@@ -13,6 +14,8 @@ pub struct Offer {
     /// Which door it came in by; see [`crate::line::Line::door`].
     pub door: &'static str,
     pub session: SessionPatch,
+    /// The key it came in with, where that was given out.
+    pub grant: Option<Grant>,
     /// Words the call's events on the client's `oai-events` channel.
     pub protocol: Box<dyn Protocol>,
 }
@@ -33,6 +36,9 @@ pub trait Negotiator: Send + Sync + 'static {
     fn add_candidates<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<(), NegotiateError>>;
     /// Restarts ICE with the client's new credentials in `fragment`; the answer is a fragment with the server's.
     fn restart<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>>;
+    /// Id of the key that was given out which a call came in with, `Some(None)` for one of the server's own; `None` if there is
+    /// no such call.
+    fn owner(&self, call: &CallId) -> Option<Option<String>>;
     /// Ends a call; `false` if there is none.
     fn hang_up(&self, call: &CallId) -> bool;
 }

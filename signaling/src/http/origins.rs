@@ -16,8 +16,13 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
-const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match, X-OpenAI-Agents-SDK";
-const EXPOSED_HEADERS: &str = "Location, ETag, Link, Retry-After";
+/// What pages may send: what the doors read, and what OpenAI's packages for browsers send along.
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match, Last-Event-ID, Range, X-OpenAI-Agents-SDK, OpenAI-Beta, \
+                               OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Async, \
+                               X-Stainless-Custom-Poll-Interval, X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-OS, \
+                               X-Stainless-Package-Version, X-Stainless-Poll-Helper, X-Stainless-Retry-Count, \
+                               X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout";
+const EXPOSED_HEADERS: &str = "Location, ETag, Link, Retry-After, Content-Range, Content-Disposition, X-Avatar-Voice";
 /// How long a browser may remember what a preflight said, in seconds.
 const PREFLIGHT_AGE: &str = "600";
 
@@ -52,7 +57,7 @@ impl Origins {
     }
 }
 
-/// Guards every route of `routes`.
+/// Guards every route of `routes`. To guard one twice changes nothing.
 pub fn guard(routes: Router, origins: Origins) -> Router {
     routes.layer(middleware::from_fn_with_state(Arc::new(origins), check))
 }
@@ -68,6 +73,10 @@ async fn check(State(origins): State<Arc<Origins>>, request: Request, next: Next
     }
     let preflight = request.method() == Method::OPTIONS;
     let mut response = next.run(request).await;
+    // A route that has nothing of its own to say to a preflight need not take it.
+    if preflight && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = StatusCode::NO_CONTENT.into_response();
+    }
     share(response.headers_mut(), origin, preflight);
     response
 }
@@ -87,7 +96,10 @@ fn share(headers: &mut HeaderMap, origin: HeaderValue, preflight: bool) {
         set(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
     }
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    let varies = headers.get_all(header::VARY).into_iter().any(|vary| vary == "Origin");
+    if !varies {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    }
 }
 
 #[cfg(test)]

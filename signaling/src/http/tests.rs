@@ -14,10 +14,11 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::keys::Keys;
+use super::keys::tests::Book;
 use super::negotiator::{Answer, Negotiator, Offer};
 use super::origins::Origins;
 use super::{Doors, IceServer, body, router};
-use crate::line::{CallEvent, CallId, Refusal, SessionPatch};
+use crate::line::{CallEvent, CallId, ConversationId, Refusal, SessionPatch};
 use crate::negotiate::NegotiateError;
 use crate::secret::Secret;
 
@@ -31,7 +32,7 @@ pub struct Scripted {
     pub restarts: bool,
     pub offers: Mutex<Vec<(&'static str, SessionPatch)>>,
     pub fragments: Mutex<Vec<String>>,
-    pub live: Mutex<Vec<CallId>>,
+    pub live: Mutex<Vec<(CallId, Option<String>)>>,
 }
 
 impl Scripted {
@@ -62,12 +63,12 @@ impl Scripted {
         assert!(!offer.protocol.tell(&CallEvent::InputCleared).is_empty(), "the door brings a protocol that speaks");
         let call = CallId::fresh();
         self.offers.lock().unwrap().push((offer.door, offer.session));
-        self.live.lock().unwrap().push(call.clone());
+        self.live.lock().unwrap().push((call.clone(), offer.grant.map(|grant| grant.key)));
         Ok(Answer { call, sdp: "v=0\r\n".to_owned() })
     }
 
     fn change(&self, call: &CallId, fragment: &str) -> Result<(), NegotiateError> {
-        if !self.live.lock().unwrap().contains(call) {
+        if self.owner(call).is_none() {
             return Err(NegotiateError::UnknownCall(call.clone()));
         }
         self.fragments.lock().unwrap().push(fragment.to_owned());
@@ -95,10 +96,15 @@ impl Negotiator for Scripted {
         .boxed()
     }
 
+    fn owner(&self, call: &CallId) -> Option<Option<String>> {
+        let live = self.live.lock().unwrap();
+        live.iter().find(|(known, _)| known == call).map(|(_, owner)| owner.clone())
+    }
+
     fn hang_up(&self, call: &CallId) -> bool {
         let mut live = self.live.lock().unwrap();
         let before = live.len();
-        live.retain(|known| known != call);
+        live.retain(|(known, _)| known != call);
         live.len() < before
     }
 }
@@ -115,6 +121,10 @@ impl Server {
     }
 
     pub fn with(negotiator: Scripted, keys: &[&str]) -> Self {
+        Self::of(negotiator, Keys::new(keys.iter().map(|key| Secret::new(*key))))
+    }
+
+    pub fn of(negotiator: Scripted, keys: Keys) -> Self {
         let negotiator = Arc::new(negotiator);
         let ice_servers = vec![
             IceServer { urls: vec!["stun:stun.example:3478".to_owned()], username: None, credential: None },
@@ -127,7 +137,7 @@ impl Server {
         ];
         let router = router(Doors {
             negotiator: negotiator.clone(),
-            keys: Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key)))),
+            keys: Arc::new(keys),
             origins: Origins::default(),
             ice_servers,
         });
@@ -290,6 +300,112 @@ async fn a_server_with_keys_lets_nobody_do_anything_without_one() {
     for door in DOORS {
         let reply = server.send(with(offer(door, OFFER), "authorization", "bearer sk-mine")).await;
         assert_eq!(reply.status, StatusCode::CREATED);
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_another_key_does_not_exist() {
+    let book = Arc::new(Book::with(&["sk-ann", "sk-bob"]));
+    let server = Server::of(Scripted::default(), Keys::new([Secret::new("sk-mine")]).with_book(book));
+    for door in DOORS {
+        let taken = server.send(with(offer(door, OFFER), "authorization", "Bearer sk-ann")).await;
+        assert_eq!(taken.status, StatusCode::CREATED);
+        let call = taken.header("location").to_owned();
+        let touches = || {
+            [
+                request(Method::DELETE, &call, "", ""),
+                with(request(Method::PATCH, &call, "application/trickle-ice-sdpfrag", "a=x"), "if-match", "*"),
+                request(Method::POST, &format!("{call}/hangup"), "", ""),
+            ]
+        };
+        for request in touches() {
+            let path = request.uri().path().to_owned();
+            let reply = server.send(with(request, "authorization", "Bearer sk-bob")).await;
+            // What this door has not got is answered as to everybody; what it has, as if the call were not there.
+            assert!(matches!(reply.status.as_u16(), 404 | 405), "{path}: {reply:?}");
+        }
+        let deleted = |key: &str| with(request(Method::DELETE, &call, "", ""), "authorization", key);
+        server.send(deleted("Bearer sk-bob")).await.refused(StatusCode::NOT_FOUND, "call_not_found");
+        assert_eq!(server.send(deleted("Bearer sk-ann")).await.status, StatusCode::OK);
+
+        let taken = server.send(with(offer(door, OFFER), "authorization", "Bearer sk-ann")).await;
+        let call = taken.header("location").to_owned();
+        let by_the_server = with(request(Method::DELETE, &call, "", ""), "authorization", "Bearer sk-mine");
+        assert_eq!(server.send(by_the_server).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_client_secret_acts_as_the_key_it_comes_from() {
+    let book = Arc::new(Book::with(&["sk-ann", "sk-bob"]));
+    let server = Server::of(Scripted::default(), Keys::new([Secret::new("sk-mine")]).with_book(book.clone()));
+    let minted = |key: &str| {
+        with(request(Method::POST, "/v1/realtime/client_secrets", "", ""), "authorization", &format!("Bearer {key}"))
+    };
+    let secret = server.send(minted("sk-ann")).await.json()["value"].as_str().unwrap().to_owned();
+    let of_the_server = server.send(minted("sk-mine")).await.json()["value"].as_str().unwrap().to_owned();
+    let as_secret = format!("Bearer {secret}");
+    let call = server.send(with(offer("/v1/realtime/calls", OFFER), "authorization", &as_secret)).await;
+    let path = call.header("location").to_owned();
+    let deleted = |key: &str| with(request(Method::DELETE, &path, "", ""), "authorization", key);
+    // A secret of the server's own key is no key of the server.
+    for stranger in ["Bearer sk-bob".to_owned(), format!("Bearer {of_the_server}")] {
+        server.send(deleted(&stranger)).await.refused(StatusCode::NOT_FOUND, "call_not_found");
+    }
+    server.send(minted(&secret)).await.refused(StatusCode::FORBIDDEN, "api_key_needed");
+    book.revoke("sk-ann");
+    server.send(deleted(&as_secret)).await.refused(StatusCode::UNAUTHORIZED, "invalid_api_key");
+    assert_eq!(server.negotiator.live_calls(), 1);
+    assert_eq!(server.send(deleted("Bearer sk-mine")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_talk_of_another_and_a_key_that_had_its_share_are_told_apart() {
+    let missing = Refusal::NoSuchConversation(ConversationId::from_text("conv_1"));
+    let server = Server::with(Scripted { refusal: Some(missing), ..Scripted::default() }, &[]);
+    server.send(offer("/whip", OFFER)).await.refused(StatusCode::NOT_FOUND, "conversation_not_found");
+
+    let quota = Refusal::Quota { why: "enough for today".to_owned(), retry_after: Duration::from_secs(90) };
+    let server = Server::with(Scripted { refusal: Some(quota), ..Scripted::default() }, &[]);
+    let reply = server.send(offer("/whip", OFFER)).await;
+    reply.refused(StatusCode::TOO_MANY_REQUESTS, "quota_exceeded");
+    assert_eq!(reply.header("retry-after"), "90");
+}
+
+#[tokio::test]
+async fn openais_package_may_send_its_headers_from_a_listed_page() {
+    let origins = Origins::new(["https://shop.example".to_owned()]);
+    let router = router(Doors {
+        negotiator: Arc::new(Scripted::default()),
+        keys: Arc::new(Keys::new([])),
+        origins,
+        ice_servers: Vec::new(),
+    });
+    let preflight = request(Method::OPTIONS, "/v1/realtime/client_secrets", "", "");
+    let reply = router.oneshot(with(preflight, "origin", "https://shop.example")).await.unwrap();
+    assert_eq!(reply.status(), StatusCode::NO_CONTENT);
+    let allowed = reply.headers()["access-control-allow-headers"].to_str().unwrap().to_ascii_lowercase();
+    let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
+    // What the `openai` package for JavaScript sends from a browser.
+    for name in [
+        "authorization",
+        "content-type",
+        "openai-organization",
+        "openai-project",
+        "openai-beta",
+        "x-stainless-arch",
+        "x-stainless-lang",
+        "x-stainless-os",
+        "x-stainless-package-version",
+        "x-stainless-retry-count",
+        "x-stainless-runtime",
+        "x-stainless-runtime-version",
+        "x-stainless-timeout",
+        "x-stainless-helper-method",
+        "x-stainless-poll-helper",
+        "x-stainless-custom-poll-interval",
+    ] {
+        assert!(allowed.contains(&name), "{name} is not in {allowed:?}");
     }
 }
 

@@ -69,6 +69,8 @@ struct Live {
     peer: Arc<Peer>,
     route: Arc<Route>,
     counters: Arc<CallCounters>,
+    /// Whose it is; see [`Line::owner`](crate::line::Line::owner).
+    owner: Option<String>,
     end: watch::Sender<Option<HangUp>>,
 }
 
@@ -136,7 +138,7 @@ impl PeerHost {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER_DRAIN }.into());
         }
         offer::check(offer_sdp)?;
-        let seat = self.inner.switchboard.admit()?;
+        let seat = self.inner.switchboard.admit(options.grant.as_ref(), options.session.conversation.as_ref())?;
         let (inner, offer) = (Arc::clone(&self.inner), offer_sdp.to_owned());
         // On a task of its own: a request that is dropped half-way must not leave a half-made connection, and the call it
         // would have begun has no client.
@@ -192,6 +194,12 @@ impl PeerHost {
             ..Default::default()
         };
         peer.add_candidate(candidate).await
+    }
+
+    /// Whose a call is: the id of the key it came in with, `Some(None)` for one of the server's own; `None` if there is no such
+    /// call.
+    pub fn owner(&self, call: &CallId) -> Option<Option<String>> {
+        lock(&self.inner.calls).get(call).map(|live| live.owner.clone())
     }
 
     /// Ends a call as if its client had; `false` if there is no such call.
@@ -272,7 +280,9 @@ impl Inner {
 
         let (end, ending) = watch::channel(None);
         let counters = Arc::new(CallCounters::default());
-        let live = Live { peer: Arc::clone(&peer), route: Arc::clone(&route), counters: Arc::clone(&counters), end };
+        let owner = options.grant.as_ref().map(|grant| grant.key.clone());
+        let live =
+            Live { peer: Arc::clone(&peer), route: Arc::clone(&route), counters: Arc::clone(&counters), owner, end };
         self.count.send_modify(|count| *count += 1);
         lock(&self.calls).insert(call.clone(), live);
         let listed = Listed { host: Arc::downgrade(&self), call: call.clone() };

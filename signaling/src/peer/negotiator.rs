@@ -10,8 +10,8 @@ use crate::negotiate::NegotiateError;
 impl Negotiator for PeerHost {
     fn answer(&self, offer: Offer) -> BoxFuture<'_, Result<Answer, NegotiateError>> {
         Box::pin(async move {
-            let Offer { sdp, door, session, protocol } = offer;
-            let answered = PeerHost::answer(self, &sdp, AnswerOptions { door, session, protocol }).await?;
+            let Offer { sdp, door, session, grant, protocol } = offer;
+            let answered = PeerHost::answer(self, &sdp, AnswerOptions { door, session, grant, protocol }).await?;
             Ok(Answer { call: answered.call, sdp: answered.sdp })
         })
     }
@@ -34,6 +34,10 @@ impl Negotiator for PeerHost {
             let missing = || NegotiateError::BadFragment { why: "it has no new ICE credentials".to_owned() };
             restarted.map(|(fragment, _)| fragment).ok_or_else(missing)
         })
+    }
+
+    fn owner(&self, call: &CallId) -> Option<Option<String>> {
+        PeerHost::owner(self, call)
     }
 
     fn hang_up(&self, call: &CallId) -> bool {

@@ -78,7 +78,8 @@ impl Pump {
             peer.guarded.close().await;
             return;
         };
-        let (line, LineEnd { incoming, outgoing }) = Line::new(call.clone(), options.door, options.session);
+        let owner = options.grant.map(|grant| grant.key);
+        let (line, LineEnd { incoming, outgoing }) = Line::new(call.clone(), options.door, options.session, owner);
         switchboard.connect(line, seat);
         let now = Instant::now();
         let talk = Talk {

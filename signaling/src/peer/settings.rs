@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::grant::Grant;
 use crate::line::SessionPatch;
 use crate::protocol::Protocol;
 
@@ -63,6 +64,8 @@ pub struct AnswerOptions {
     pub door: &'static str,
     /// What the client asked for.
     pub session: SessionPatch,
+    /// The key the caller holds, where that was given out.
+    pub grant: Option<Grant>,
     /// How the client's data channel words events.
     pub protocol: Box<dyn Protocol>,
 }

@@ -47,8 +47,9 @@ pub(super) async fn preflight() -> StatusCode {
 async fn create(State(door): State<Door>, request: Request) -> Result<Response, ApiError> {
     let holder = door.keys.holder(request.headers(), SystemTime::now())?;
     let (sdp, patch) = read(request).await?;
+    let grant = holder.grant().cloned();
     let session = session::over(patch, holder.session());
-    let offer = Offer { sdp, door: "webrtc", session, protocol: Box::new(RealtimeProtocol::new()) };
+    let offer = Offer { sdp, door: "webrtc", session, grant, protocol: Box::new(RealtimeProtocol::new()) };
     let Answer { call, sdp } = door.negotiator.answer(offer).await?;
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, format!("/v1/realtime/calls/{call}"))];
     Ok((StatusCode::CREATED, headers, sdp).into_response())

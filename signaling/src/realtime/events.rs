@@ -261,6 +261,8 @@ fn show_usage(usage: &Usage) -> Value {
             "image_tokens": 0,
             "cached_tokens": usage.cached_tokens,
             "cached_tokens_details": { "text_tokens": usage.cached_tokens, "audio_tokens": 0, "image_tokens": 0 },
+            // Avatar's own.
+            "dropped_messages": usage.dropped_messages,
         },
         "output_token_details": { "text_tokens": usage.output_tokens, "audio_tokens": 0 },
     })

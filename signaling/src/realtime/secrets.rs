@@ -32,7 +32,8 @@ pub fn router(keys: Arc<Keys>) -> Router {
 
 async fn create(State(keys): State<Arc<Keys>>, request: Request) -> Result<Json<Value>, ApiError> {
     let now = SystemTime::now();
-    if let Holder::Client(_) = keys.holder(request.headers(), now)? {
+    let holder = keys.holder(request.headers(), now)?;
+    if let Holder::Client { .. } = holder {
         let message = "a client secret cannot make another; use an API key";
         return Err(ApiError::invalid(StatusCode::FORBIDDEN, "api_key_needed", message));
     }
@@ -49,7 +50,7 @@ async fn create(State(keys): State<Arc<Keys>>, request: Request) -> Result<Json<
     let fields = Fields::of(&value, "")?;
     let asked = fields.get("session");
     let patch = asked.map(session::patch).transpose()?.unwrap_or_default();
-    let secret = keys.mint(patch, validity(&fields)?, now)?;
+    let secret = keys.mint(&holder, patch, validity(&fields)?, now)?;
     Ok(Json(json!({
         "value": secret.value.reveal(),
         "expires_at": epoch_seconds(secret.expires_at),

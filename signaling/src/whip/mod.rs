@@ -64,8 +64,9 @@ async fn create(State(door): State<Arc<Door>>, request: Request) -> Result<Respo
         return Err(unsupported_type(message).with_header(ACCEPT_POST, SDP));
     }
     let sdp = body::sdp(&body::read(request.into_body(), OFFER_LIMIT).await?)?;
+    let grant = holder.grant().cloned();
     let session = holder.session();
-    let offer = Offer { sdp, door: "whip", session, protocol: Box::new(RealtimeProtocol::new()) };
+    let offer = Offer { sdp, door: "whip", session, grant, protocol: Box::new(RealtimeProtocol::new()) };
     let Answer { call, sdp } = door.negotiator.answer(offer).await?;
 
     let location = format!("/whip/{call}");

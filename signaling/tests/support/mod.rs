@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use audio::pcm::{Pcm, SampleRate};
 use signaling::caller::{Caller, CallerEvent, CallerEventKind, CallerSettings};
+use signaling::grant::Grant;
 use signaling::line::{
-    Ask, CallEvent, Command, FromCaller, HangUp, Line, Refusal, Seat, SessionPatch, Switchboard, ToCaller,
+    Ask, CallEvent, Command, ConversationId, FromCaller, HangUp, Line, Refusal, Seat, SessionPatch, Switchboard,
+    ToCaller,
 };
 use signaling::peer::{AnswerOptions, Answered, Patience, PeerHost, PeerSettings};
 use signaling::protocol::Protocol;
@@ -37,7 +39,7 @@ impl Drop for Place {
 }
 
 impl Switchboard for Board {
-    fn admit(&self) -> Result<Seat, Refusal> {
+    fn admit(&self, _: Option<&Grant>, _: Option<&ConversationId>) -> Result<Seat, Refusal> {
         if self.taken.fetch_add(1, Ordering::SeqCst) >= self.limit {
             self.taken.fetch_sub(1, Ordering::SeqCst);
             return Err(Refusal::Full { limit: self.limit, retry_after: Duration::from_secs(1) });
@@ -96,7 +98,7 @@ pub fn server_at(bind: SocketAddr, limit: usize, patience: Patience) -> Server {
 }
 
 pub fn options() -> AnswerOptions {
-    AnswerOptions { door: "webrtc", session: SessionPatch::default(), protocol: Box::new(Plain) }
+    AnswerOptions { door: "webrtc", session: SessionPatch::default(), grant: None, protocol: Box::new(Plain) }
 }
 
 /// A client that is connected, or will be.

@@ -1,7 +1,6 @@
 //! Every address, asked for by somebody whose conversation it is not.
 
 use super::*;
-use crate::history::Viewer;
 
 #[tokio::test]
 async fn anothers_conversation_is_not_there_at_any_address() {
@@ -22,8 +21,8 @@ async fn anothers_conversation_is_not_there_at_any_address() {
     ];
     let ask = async |viewer: &str, method: &Method, path: &str, body: &Value| {
         let request = Request::builder().method(method.clone()).uri(path).header("content-type", "application/json");
-        let request = request.extension(Viewer::Owner(viewer.to_owned()));
-        api.ask(request.body(Body::from(body.to_string())).unwrap()).await
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        api.ask_as(Viewer::Owner(viewer.to_owned()), request).await
     };
     for (method, path, body) in &requests {
         let told = ask("bob", method, path, body).await;

@@ -31,6 +31,8 @@ use super::utterance::Utterance;
 pub struct Opening {
     pub session: Session,
     pub door: &'static str,
+    /// Whose the conversation is; see [`signaling::line::Line::owner`].
+    pub owner: Option<String>,
     pub floor: FloorSettings,
     /// Voices that can be chosen; another name means the first.
     pub voices: Vec<String>,
@@ -44,6 +46,7 @@ pub struct Opening {
 pub struct Conversation {
     session: Session,
     door: &'static str,
+    owner: Option<String>,
     voices: Vec<String>,
     epoch: (Instant, SystemTime),
     floor: Floor,
@@ -67,7 +70,7 @@ pub struct Conversation {
 
 impl Conversation {
     pub fn new(opening: Opening) -> Self {
-        let Opening { mut session, door, floor, voices, earlier, epoch } = opening;
+        let Opening { mut session, door, owner, floor, voices, earlier, epoch } = opening;
         session.voice = choose_voice(&voices, &session.voice);
         let mut floor_settings = floor;
         floor_settings.turn_end = session.turn_end;
@@ -75,6 +78,7 @@ impl Conversation {
         Self {
             session,
             door,
+            owner,
             voices,
             epoch,
             floor: Floor::new(floor_settings),
@@ -135,7 +139,7 @@ impl Conversation {
     }
 
     fn ledger(&self) -> Ledger<'_> {
-        Ledger { session: &self.session, door: self.door, epoch: self.epoch }
+        Ledger { session: &self.session, door: self.door, owner: self.owner.as_deref(), epoch: self.epoch }
     }
 }
 

@@ -157,6 +157,7 @@ impl Conversation {
                     input_tokens: usage.prompt_tokens,
                     cached_tokens: usage.cached_tokens,
                     output_tokens: usage.generated_tokens,
+                    dropped_messages: usage.dropped_messages,
                 };
                 match reason {
                     StopReason::EndOfTurn | StopReason::StopString => live.reply.finish_writing(),
@@ -216,7 +217,8 @@ impl Conversation {
 
     /// Writes the turn down once everything is made and it is known when it began to be heard.
     fn record_if_whole(&mut self) {
-        let ledger = Ledger { session: &self.session, door: self.door, epoch: self.epoch };
+        let ledger =
+            Ledger { session: &self.session, door: self.door, owner: self.owner.as_deref(), epoch: self.epoch };
         let Some(live) = &mut self.reply else { return };
         let began = live.clocked.timings.first_packet.is_some() || live.sound == Sound::Silent;
         if live.finished && began && live.written == Written::Not {
@@ -287,7 +289,8 @@ impl Conversation {
 
     /// A cut reply has fallen silent: what was heard of it is now known.
     fn was_cut(&mut self, id: &ReplyId, played: std::time::Duration) {
-        let ledger = Ledger { session: &self.session, door: self.door, epoch: self.epoch };
+        let ledger =
+            Ledger { session: &self.session, door: self.door, owner: self.owner.as_deref(), epoch: self.epoch };
         let Some(live) = self.closing.iter_mut().find(|live| &live.reply.id == id && live.sound == Sound::Cutting)
         else {
             return;

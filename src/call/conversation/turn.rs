@@ -56,6 +56,7 @@ pub struct Asked {
 pub struct Ledger<'a> {
     pub session: &'a Session,
     pub door: &'static str,
+    pub owner: Option<&'a str>,
     /// The call's start, by both clocks.
     pub epoch: (Instant, SystemTime),
 }
@@ -67,7 +68,7 @@ impl Ledger<'_> {
         Step::Keep(Box::new(TurnRecord {
             conversation: self.session.conversation.clone(),
             call: self.session.call.clone(),
-            owner: None,
+            owner: self.owner.map(str::to_owned),
             door: self.door,
             started: wall + started.saturating_duration_since(start),
             question,

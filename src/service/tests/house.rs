@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
-use signaling::http::keys::Keys;
+use signaling::http::keys::{Holder, Keys};
 use signaling::http::origins::Origins;
 use signaling::line::{SessionPatch, TurnEnd};
 use signaling::secret::Secret;
@@ -104,7 +104,10 @@ impl House {
     }
 
     pub fn client_secret(&self) -> String {
-        let secret = self.keys.mint(SessionPatch::default(), Duration::from_secs(60), SystemTime::now()).unwrap();
+        let secret = self
+            .keys
+            .mint(&Holder::Owner, SessionPatch::default(), Duration::from_secs(60), SystemTime::now())
+            .unwrap();
         secret.value.reveal().to_owned()
     }
 

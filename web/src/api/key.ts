@@ -9,6 +9,14 @@ const STORE = 'avatar.key';
 /** Where storage is switched off, the page itself remembers. */
 let remembered: string | null = null;
 
+const watchers = new Set<() => void>();
+
+/** Tells `watcher` when another key is used from now on; the result ends that. */
+export function watchKey(watcher: () => void): () => void {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+
 export function apiKey(): string | null {
   try {
     return sessionStorage.getItem(STORE) ?? remembered;
@@ -26,6 +34,7 @@ export function setApiKey(key: string | null): void {
   } catch {
     // The page remembers.
   }
+  for (const watcher of watchers) watcher();
 }
 
 /** `headers` with the key, if there is one. */

@@ -1,18 +1,21 @@
-import { Moon, Sun } from 'lucide-react';
+import { Activity, AudioLines, History, Mic, Moon, Sun, type LucideIcon } from 'lucide-react';
 import { useTranslation } from 'react-i18next';
 import { Link, useLocation } from 'wouter';
 import type { Language } from '../i18n';
 import { StatusBadge } from '../status/StatusBadge';
+import { areaOf, areas, pathOf, type Area } from './area';
 import { useCallView } from './call-context';
 import styles from './Header.module.css';
 import { chooseLanguage, chooseTheme, useTheme } from './preferences';
+
+const icons: Record<Area, LucideIcon> = { talk: Mic, history: History, voices: AudioLines, status: Activity };
 
 export function Header() {
   const { t, i18n } = useTranslation();
   const [path] = useLocation();
   const { phase } = useCallView();
   const theme = useTheme();
-  const inHistory = path.startsWith('/history');
+  const here = areaOf(path);
   const onCall = phase.kind === 'live' || phase.kind === 'reconnecting';
   const other: Language = i18n.language === 'en' ? 'zh-Hant' : 'en';
 
@@ -27,17 +30,20 @@ export function Header() {
       </Link>
 
       <nav className={styles.nav} aria-label={t('app.nav')}>
-        <Link href="/" aria-current={path === '/' ? 'page' : undefined}>
-          {t('app.talk')}
-          {onCall && inHistory && (
-            <span className={styles.onCall}>
-              <span className="visually-hidden">{t('app.onCall')}</span>
-            </span>
-          )}
-        </Link>
-        <Link href="/history" aria-current={inHistory ? 'page' : undefined}>
-          {t('app.history')}
-        </Link>
+        {areas.map((area) => {
+          const Icon = icons[area];
+          return (
+            <Link key={area} href={pathOf[area]} aria-current={here === area ? 'page' : undefined} data-testid={`nav-${area}`}>
+              <Icon size={20} strokeWidth={1.9} aria-hidden="true" />
+              {t(`app.${area}`)}
+              {area === 'talk' && onCall && here !== 'talk' && (
+                <span className={styles.onCall}>
+                  <span className="visually-hidden">{t('app.onCall')}</span>
+                </span>
+              )}
+            </Link>
+          );
+        })}
       </nav>
 
       <div className={styles.tools}>

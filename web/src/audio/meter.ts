@@ -35,11 +35,16 @@ export class Meter {
 
   /** From 0 to 1; meant to be read once a frame. */
   read(): number {
+    this.shown = smooth(this.shown, this.peak());
+    return this.shown;
+  }
+
+  /** The loudness of the last 20 ms as it is, 0 to 1. */
+  peak(): number {
     this.analyser.getFloatTimeDomainData(this.samples);
     let power = 0;
     for (const sample of this.samples) power += sample * sample;
-    this.shown = smooth(this.shown, loudness(Math.sqrt(power / this.samples.length)));
-    return this.shown;
+    return loudness(Math.sqrt(power / this.samples.length));
   }
 
   close(): void {

@@ -1,23 +1,31 @@
 import { History } from 'lucide-react';
+import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link } from 'wouter';
-import { ApiError } from '../api/client';
-import { apiKey } from '../api/key';
 import { Empty } from '../ui/Empty';
-import { KeyForm } from '../ui/KeyForm';
+import { Problem } from '../ui/Problem';
 import { ConversationList } from './ConversationList';
 import { ConversationPane } from './ConversationPane';
 import styles from './HistoryPage.module.css';
-import { problemKey } from './problem';
 import { useConversations } from './use-conversations';
+
+/** From the last key to the question: long enough not to ask at every letter, short enough not to be felt. */
+const TYPING_MS = 180;
 
 /** The list of conversations, and the one that is open. On a phone one takes the place of the other. */
 export function HistoryPage({ id }: { id: string | null }) {
   const { t } = useTranslation();
-  const conversations = useConversations();
-  const { state } = conversations;
+  const [search, setSearch] = useState('');
+  const [searched, setSearched] = useState('');
+  const conversations = useConversations(searched);
 
-  if (id === null && state.kind === 'loaded' && state.items.length === 0) {
+  useEffect(() => {
+    const timer = setTimeout(() => setSearched(search.trim()), search === '' ? 0 : TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [search]);
+
+  const nothingAtAll = searched === '' && search === '' && conversations.data?.pages.every(({ items }) => items.length === 0);
+  if (id === null && nothingAtAll && !conversations.isError) {
     return (
       <Empty
         title={t('history.emptyTitle')}
@@ -31,26 +39,15 @@ export function HistoryPage({ id }: { id: string | null }) {
       </Empty>
     );
   }
-  if (id === null && state.kind === 'failed') {
-    const refused = state.error instanceof ApiError && state.error.kind === 'key' && apiKey() !== null;
-    return (
-      <Empty title={t('history.title')} body={t(refused ? 'key.wrong' : problemKey(state.error))} testid="failure">
-        {state.error instanceof ApiError && state.error.kind === 'key' ? (
-          <KeyForm wrong={refused} done={conversations.reload} />
-        ) : (
-          <button type="button" className="button primary" onClick={conversations.reload}>
-            {t('history.retry')}
-          </button>
-        )}
-      </Empty>
-    );
+  if (id === null && searched === '' && conversations.isError && conversations.data === undefined) {
+    return <Problem error={conversations.error} title={t('history.title')} retry={() => void conversations.refetch()} />;
   }
   return (
     <div className={styles.history} data-open={id !== null}>
-      <ConversationList open={id} conversations={conversations} />
-      <section className={styles.pane} aria-label={t('history.title')}>
+      <ConversationList open={id} search={search} onSearch={setSearch} searched={searched} conversations={conversations} />
+      <section className={styles.pane} aria-label={t('history.conversation')}>
         {id === null ? (
-          state.kind === 'loaded' && <Empty title={t('history.pickTitle')} body={t('history.pickBody')} />
+          conversations.isSuccess && <Empty title={t('history.pickTitle')} body={t('history.pickBody')} />
         ) : (
           <ConversationPane key={id} id={id} />
         )}

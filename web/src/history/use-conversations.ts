@@ -1,52 +1,23 @@
-import { useCallback, useEffect, useRef, useState } from 'react';
-import { listConversations, PAGE_SIZE, type ConversationSummary } from '../api/client';
+import { keepPreviousData, useInfiniteQuery, useQueryClient } from '@tanstack/react-query';
+import { useEffect } from 'react';
+import { listConversations } from '../api/conversations';
+import { keys } from '../app/query-keys';
+import { refreshHead } from '../app/use-news';
 
-export type ListState =
-  | { kind: 'loading' }
-  | { kind: 'failed'; error: unknown }
-  /** `more`: whether older ones may exist, are being fetched, or could not be. */
-  | { kind: 'loaded'; items: ConversationSummary[]; more: 'none' | 'some' | 'loading' | 'failed' };
-
-export interface Conversations {
-  state: ListState;
-  reload(): void;
-  loadMore(): void;
+/** The list of conversations in which `q` stands (all, if it is empty), a page at a time, newest first. */
+export function useConversations(q: string) {
+  const client = useQueryClient();
+  // What was loaded on an earlier visit is shown at once; only its newest page is read again.
+  useEffect(() => void refreshHead(client), [client]);
+  return useInfiniteQuery({
+    queryKey: keys.list(q),
+    queryFn: ({ pageParam, signal }) => listConversations(pageParam, q, signal),
+    initialPageParam: null as string | null,
+    getNextPageParam: ({ items, more }) => (more ? (items.at(-1)?.id ?? undefined) : undefined),
+    // News and visits bring the newest; reading fifty pages anew would bring nothing more.
+    staleTime: q === '' ? Number.POSITIVE_INFINITY : 15_000,
+    placeholderData: keepPreviousData,
+  });
 }
 
-/** The list of conversations, a page at a time, newest first. */
-export function useConversations(): Conversations {
-  const [state, setState] = useState<ListState>({ kind: 'loading' });
-  const running = useRef<AbortController | null>(null);
-
-  const fetchPage = useCallback(async (known: ConversationSummary[]) => {
-    running.current?.abort();
-    const request = new AbortController();
-    running.current = request;
-    setState(known.length === 0 ? { kind: 'loading' } : { kind: 'loaded', items: known, more: 'loading' });
-    try {
-      const page = await listConversations(known.at(-1)?.id ?? null, request.signal);
-      if (request.signal.aborted) return;
-      const seen = new Set(known.map(({ id }) => id));
-      const fresh = page.filter(({ id }) => !seen.has(id));
-      // A page with nothing new would be asked for without end.
-      const more = page.length < PAGE_SIZE || fresh.length === 0 ? 'none' : 'some';
-      setState({ kind: 'loaded', items: [...known, ...fresh], more });
-    } catch (error) {
-      if (request.signal.aborted) return;
-      setState(known.length === 0 ? { kind: 'failed', error } : { kind: 'loaded', items: known, more: 'failed' });
-    }
-  }, []);
-
-  useEffect(() => {
-    void fetchPage([]);
-    return () => running.current?.abort();
-  }, [fetchPage]);
-
-  return {
-    state,
-    reload: () => void fetchPage([]),
-    loadMore: () => {
-      if (state.kind === 'loaded' && state.more !== 'loading') void fetchPage(state.items);
-    },
-  };
-}
+export type Conversations = ReturnType<typeof useConversations>;

@@ -1,16 +1,19 @@
 /**
  * The call as the page knows it: one store that owns phase, session, mute and sound. Components subscribe and ask; the
- * WebRTC work is in `connection.ts`, what events mean in `session.ts`.
+ * WebRTC work is in `connection.ts`, what events mean in `session.ts`, what is done about a broken link in `link.ts`.
  *
- * Promises: at most one call at a time; a call that was given up while it was being set up never comes alive later.
+ * Promises: at most one call at a time; a call that was given up while it was being set up never comes alive later; the
+ * microphone is stopped whenever there is no call.
  */
-import { iceServers } from '../api/ice';
+import type { Conversation } from '../api/conversations';
 import { Meter } from '../audio/meter';
-import { connect, openMicrophone, type Connection } from './connection';
+import type { Connection, Hooks, LinkState } from './connection';
 import { diagnostics } from './diagnostics';
-import type { ServerEvent } from './events';
+import { conversationOf, type ServerEvent } from './events';
 import { CallFailure, type Failure } from './failure';
-import { activityOf, emptySession, reduce, type Session } from './session';
+import { linkUp, nextLink, wakeAt, type Link, type LinkInput } from './link';
+import { keepTalk, keptTalk, type Resumption } from './resumption';
+import { emptySession, reduce, sessionOf, settle, visibleTurns, type Session } from './session';
 
 export type Phase =
   | { kind: 'idle' }
@@ -31,28 +34,70 @@ export interface CallView {
   soundBlocked: boolean;
   /** Call again by itself when a busy server's wait is over. Holds until a call comes about or the user gives up. */
   callingAgain: boolean;
+  /** The device itself has no network. */
+  offline: boolean;
+  /** A talk that broke off and can be gone on with. */
+  broken: Resumption | null;
+  /** The conversation of the running or last call. */
+  conversation: string | null;
 }
 
-const initial: CallView = {
-  phase: { kind: 'idle' },
-  session: emptySession,
-  muted: false,
-  soundBlocked: false,
-  callingAgain: false,
-};
+/** What a call is made of; tests put their own in. */
+export interface Parts {
+  connect(
+    microphone: MediaStream,
+    servers: RTCIceServer[],
+    session: Record<string, unknown> | null,
+    hooks: Hooks,
+    signal: AbortSignal,
+  ): Promise<Connection>;
+  openMicrophone(): Promise<MediaStream>;
+  iceServers(signal: AbortSignal): Promise<RTCIceServer[]>;
+  history(conversation: string, signal: AbortSignal): Promise<Conversation>;
+  voice(): string | null;
+  chance(): number;
+}
 
 export class Call {
-  private view: CallView = initial;
+  private view: CallView = {
+    phase: { kind: 'idle' },
+    session: emptySession,
+    muted: false,
+    soundBlocked: false,
+    callingAgain: false,
+    offline: !navigator.onLine,
+    broken: keptTalk(),
+    conversation: null,
+  };
   private readonly listeners = new Set<() => void>();
+  /** The call from the press on the button to its end. */
   private attempt: AbortController | null = null;
+  /** One try to save it. */
+  private trial: AbortController | null = null;
+  private link: Link = linkUp;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private talk: Resumption | null = null;
+  private servers: RTCIceServer[] = [];
   private connection: Connection | null = null;
+  /** The broken one, until another has taken over. */
+  private former: Connection | null = null;
   private microphone: MediaStream | null = null;
   private context: AudioContext | null = null;
   private microphoneMeter: Meter | null = null;
   private replyMeter: Meter | null = null;
 
   /** `speaker` plays the server's audio; it stays in the page for as long as the page lives. */
-  constructor(private readonly speaker: HTMLAudioElement) {}
+  constructor(
+    private readonly speaker: HTMLAudioElement,
+    private readonly parts: Parts,
+  ) {
+    window.addEventListener('online', () => {
+      this.change({ offline: false });
+      this.checkLink();
+    });
+    window.addEventListener('offline', () => this.change({ offline: true }));
+    watchNetwork(this.checkLink);
+  }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.listeners.add(listener);
@@ -65,55 +110,38 @@ export class Call {
   readonly microphoneLevel = (): number => (this.view.muted ? 0 : (this.microphoneMeter?.read() ?? 0));
   /** How loud the reply is, 0 to 1. */
   readonly replyLevel = (): number => this.replyMeter?.read() ?? 0;
+  /** Both sides' loudness at this moment, unsmoothed, 0 to 1. */
+  readonly peaks = (): { caller: number; reply: number } => ({
+    caller: this.view.muted ? 0 : (this.microphoneMeter?.peak() ?? 0),
+    reply: this.replyMeter?.peak() ?? 0,
+  });
 
-  readonly start = async (): Promise<void> => {
-    if (this.attempt !== null) return;
-    const attempt = new AbortController();
-    this.attempt = attempt;
-    diagnostics.begin();
-    this.change({ phase: { kind: 'asking' }, session: emptySession, muted: false, soundBlocked: false });
+  /** Starts a conversation of its own. */
+  readonly start = (): Promise<void> => this.begin(null);
 
-    try {
-      // First, since whoever has no key need not be asked for the microphone.
-      const servers = await iceServers(attempt.signal);
-      const microphone = await openMicrophone();
-      if (attempt.signal.aborted) {
-        for (const track of microphone.getTracks()) track.stop();
-        return;
-      }
-      this.listenTo(microphone);
-      this.change({ phase: { kind: 'connecting' } });
-      const connection = await connect(
-        microphone,
-        servers,
-        {
-          onEvent: (event) => this.take(event, attempt),
-          onRemote: (stream) => this.play(stream, attempt),
-          onLink: (state) => this.link(state, attempt),
-        },
-        attempt.signal,
-      );
-      if (attempt.signal.aborted) {
-        connection.close();
-        return;
-      }
-      this.connection = connection;
-      this.change({ phase: { kind: 'live', since: Date.now() }, callingAgain: false });
-    } catch (error) {
-      if (attempt.signal.aborted) return;
-      this.fail(error instanceof CallFailure ? error.failure : { kind: 'rejected', status: 0, detail: String(error) });
-    }
+  /** Goes on with the talk that broke off. */
+  readonly goOn = (): Promise<void> => this.begin(this.view.broken);
+
+  /** Goes on with a conversation from history. */
+  readonly goOnWith = (conversation: string): Promise<void> => this.begin({ conversation, token: null, at: Date.now() });
+
+  /** The talk that broke off is not gone on with. */
+  readonly letGo = (): void => {
+    keepTalk(null);
+    this.change({ broken: null, session: this.attempt === null ? emptySession : this.view.session });
   };
 
   readonly hangUp = (): void => {
     if (this.attempt === null) return;
     const { phase } = this.view;
     const lasted = phase.kind === 'live' || phase.kind === 'reconnecting' ? Date.now() - phase.since : null;
+    if (lasted !== null) keepTalk(null);
     this.release();
     this.change({
       phase: lasted === null ? { kind: 'idle' } : { kind: 'ended', seconds: Math.round(lasted / 1000) },
       session: settle(this.view.session),
       callingAgain: false,
+      broken: lasted === null ? this.view.broken : null,
     });
   };
 
@@ -124,10 +152,18 @@ export class Call {
 
   readonly setCallingAgain = (callingAgain: boolean): void => this.change({ callingAgain });
 
+  /** Something says that the network or the server was away: whether the link still holds is found out now. */
+  readonly checkLink = (): void => this.feed({ kind: 'network' });
+
   readonly setMuted = (muted: boolean): void => {
     if (this.microphone === null) return;
     for (const track of this.microphone.getAudioTracks()) track.enabled = !muted;
     this.change({ muted });
+  };
+
+  /** Another voice from the next reply on. */
+  readonly setVoice = (voice: string | null): void => {
+    if (voice !== null) this.connection?.send({ type: 'session.update', session: { type: 'realtime', audio: { output: { voice } } } });
   };
 
   /** Stops the reply that is being prepared or spoken. */
@@ -146,11 +182,121 @@ export class Call {
     );
   };
 
-  private take(event: ServerEvent, attempt: AbortController): void {
-    if (this.attempt !== attempt) return;
+  private async begin(talk: Resumption | null): Promise<void> {
+    if (this.attempt !== null) return;
+    const attempt = new AbortController();
+    const { signal } = attempt;
+    this.attempt = attempt;
+    this.talk = talk;
+    this.link = linkUp;
+    if (talk === null) keepTalk(null);
+    diagnostics.begin();
+    const same = talk !== null && talk.conversation === this.view.conversation;
+    this.change({
+      phase: { kind: 'asking' },
+      session: same ? settle(this.view.session) : emptySession,
+      broken: talk === null ? null : this.view.broken,
+      conversation: talk?.conversation ?? null,
+      muted: false,
+      soundBlocked: false,
+    });
+
+    try {
+      // First, since whoever has no key need not be asked for the microphone.
+      this.servers = await this.parts.iceServers(signal);
+      const microphone = await this.parts.openMicrophone();
+      if (signal.aborted) {
+        for (const track of microphone.getTracks()) track.stop();
+        return;
+      }
+      this.listenTo(microphone);
+      this.change({ phase: { kind: 'connecting' } });
+      if (talk !== null && !same) await this.readBack(talk.conversation, signal);
+      await this.dialOrGoOn(signal);
+      if (signal.aborted) return;
+      this.change({ phase: { kind: 'live', since: Date.now() }, callingAgain: false, broken: null });
+    } catch (error) {
+      if (signal.aborted) return;
+      this.fail(failureOf(error));
+    }
+  }
+
+  /** What was said so far, for the transcript. The talk can do without. */
+  private async readBack(conversation: string, signal: AbortSignal): Promise<void> {
+    try {
+      const session = sessionOf(await this.parts.history(conversation, signal));
+      if (!signal.aborted) this.change({ session });
+    } catch {
+      signal.throwIfAborted();
+    }
+  }
+
+  /** A call; where the token has run out but the conversation is known, one that goes on with it without the unfinished reply. */
+  private async dialOrGoOn(signal: AbortSignal): Promise<void> {
+    try {
+      await this.dial(signal);
+    } catch (error) {
+      if (!(error instanceof CallFailure) || error.failure.kind !== 'expired' || this.talk === null) throw error;
+      this.talk = { ...this.talk, token: null };
+      await this.dial(signal);
+    }
+  }
+
+  private async dial(signal: AbortSignal): Promise<void> {
+    if (this.microphone === null) return;
+    let mine: Connection | null = null;
+    const current = () => !signal.aborted && (mine === null || this.connection === mine);
+    mine = await this.parts.connect(
+      this.microphone,
+      this.servers,
+      this.wanted(),
+      {
+        onEvent: (event) => current() && this.take(event),
+        onRemote: (stream) => current() && this.play(stream),
+        onLink: (state) => this.connection === mine && this.feed(inputOf[state]),
+        survives: () => this.talk?.token != null,
+      },
+      signal,
+    );
+    if (signal.aborted) mine.close();
+    else this.connection = mine;
+  }
+
+  /** What the call is to be like. `null`: as the server has it. */
+  private wanted(): Record<string, unknown> | null {
+    const voice = this.parts.voice();
+    const { talk } = this;
+    if (voice === null && talk === null) return null;
+    const own = talk?.token == null ? { conversation_id: talk?.conversation } : { resume_token: talk.token };
+    return {
+      type: 'realtime',
+      ...(voice === null ? {} : { audio: { output: { voice } } }),
+      ...(talk === null ? {} : { avatar: own }),
+    };
+  }
+
+  private take(event: ServerEvent): void {
     diagnostics.record(event, performance.now());
+    if (event.type === 'session.created') {
+      const conversation = conversationOf(event.session);
+      if (conversation !== null) {
+        if (this.talk?.conversation !== conversation) this.talk = { conversation, token: null, at: Date.now() };
+        this.change({ conversation });
+      }
+    } else if (event.type === 'avatar.session.resumable') {
+      this.talk = { conversation: event.conversation_id, token: event.token, at: Date.now() };
+      this.keep();
+    }
     const session = reduce(this.view.session, event);
-    if (session !== this.view.session) this.change({ session });
+    if (session === this.view.session) return;
+    const first = visibleTurns(this.view.session).length === 0;
+    this.change({ session });
+    if (first) this.keep();
+  }
+
+  /** A talk in which nothing was said is not worth going on with. */
+  private keep(): void {
+    if (this.talk !== null && visibleTurns(this.view.session).length > 0) keepTalk(this.talk);
   }
 
   private listenTo(microphone: MediaStream): void {
@@ -165,8 +311,8 @@ export class Call {
     this.microphoneMeter = new Meter(this.context, microphone);
   }
 
-  private play(stream: MediaStream, attempt: AbortController): void {
-    if (this.attempt !== attempt) return;
+  private play(stream: MediaStream): void {
+    const { attempt } = this;
     diagnostics.remote(stream);
     this.speaker.srcObject = stream;
     void this.speaker.play().catch((error: unknown) => {
@@ -177,23 +323,90 @@ export class Call {
     this.replyMeter = this.context === null ? null : new Meter(this.context, stream);
   }
 
-  private link(state: 'open' | 'interrupted' | 'lost', attempt: AbortController): void {
+  /** Tells the link's decisions what happened, and does what they say. */
+  private feed(input: LinkInput): void {
     const { phase } = this.view;
-    if (this.attempt !== attempt || (phase.kind !== 'live' && phase.kind !== 'reconnecting')) return;
-    if (state === 'lost') this.fail({ kind: 'dropped' });
-    else this.change({ phase: { kind: state === 'open' ? 'live' : 'reconnecting', since: phase.since } });
+    if (phase.kind !== 'live' && phase.kind !== 'reconnecting') return;
+    const context = { now: Date.now(), chance: this.parts.chance(), resumable: this.talk?.token != null };
+    const [link, step] = nextLink(this.link, input, context);
+    this.link = link;
+    clearTimeout(this.timer);
+    if (link.kind === 'over') {
+      this.fail(link.failure.kind === 'expired' ? { kind: 'dropped' } : link.failure);
+      return;
+    }
+    this.change({ phase: { kind: link.kind === 'up' ? 'live' : 'reconnecting', since: phase.since } });
+    const at = wakeAt(link);
+    if (at !== null) this.timer = setTimeout(() => this.feed({ kind: 'tick' }), Math.max(0, at - Date.now()));
+    if (step === 'restart') this.findPath();
+    if (step === 'call') this.callAgain();
+  }
+
+  private try(work: (signal: AbortSignal) => Promise<LinkInput | null>): void {
+    this.trial?.abort();
+    const trial = new AbortController();
+    this.trial = trial;
+    work(trial.signal).then(
+      (input) => {
+        if (input !== null && !trial.signal.aborted) this.feed(input);
+      },
+      (error: unknown) => {
+        if (!trial.signal.aborted) this.feed({ kind: 'call-failed', failure: failureOf(error) });
+      },
+    );
+  }
+
+  private findPath(): void {
+    const { connection } = this;
+    this.try(async (signal) => {
+      const found = connection === null ? 'gone' : await connection.restart(signal);
+      return found === 'answered' ? null : { kind: 'restart-failed', gone: found === 'gone' };
+    });
+  }
+
+  private callAgain(): void {
+    // Its word on what happens to it is of no interest any more. Closed now, the server could take it for a hang-up: it is let go
+    // when the new one has taken its place.
+    this.former ??= this.connection;
+    this.connection = null;
+    this.try(async (signal) => {
+      await this.dial(signal);
+      this.former?.abandon();
+      this.former = null;
+      return { kind: 'called' };
+    });
   }
 
   private fail(failure: Failure): void {
+    const { phase, broken } = this.view;
+    const wasUp = phase.kind === 'live' || phase.kind === 'reconnecting';
+    const worth = wasUp && this.talk !== null && visibleTurns(this.view.session).length > 0;
+    const { talk } = this;
+    if (worth) {
+      // The server keeps the talk for as long as it promised.
+      this.connection?.abandon();
+      this.connection = null;
+    }
     this.release();
-    this.change({ phase: { kind: 'failed', failure, at: Date.now() }, session: settle(this.view.session) });
+    this.change({
+      phase: { kind: 'failed', failure, at: Date.now() },
+      session: settle(this.view.session),
+      broken: worth ? talk : broken,
+    });
   }
 
   private release(): void {
+    clearTimeout(this.timer);
     this.attempt?.abort();
     this.attempt = null;
+    this.trial?.abort();
+    this.trial = null;
+    this.link = linkUp;
     this.connection?.close();
     this.connection = null;
+    this.former?.abandon();
+    this.former = null;
+    this.talk = null;
     for (const track of this.microphone?.getTracks() ?? []) track.stop();
     this.microphone = null;
     this.microphoneMeter?.close();
@@ -211,21 +424,22 @@ export class Call {
   }
 }
 
-/** The session of a call that is over: nobody speaks, and a reply that was cut off by the end says so. */
-function settle(session: Session): Session {
-  if (activityOf(session) === 'listening') return session;
-  return {
-    ...session,
-    caller: null,
-    playing: null,
-    awaited: null,
-    generating: null,
-    turns: session.turns.map((turn) => {
-      if (turn.role === 'assistant') {
-        if (turn.status === 'preparing') return { ...turn, text: '', status: 'interrupted' };
-        return turn.status === 'speaking' ? { ...turn, status: 'interrupted' } : turn;
-      }
-      return turn.status === 'speaking' || turn.status === 'transcribing' ? { ...turn, status: 'final' } : turn;
-    }),
-  };
+const inputOf: Record<LinkState, LinkInput> = {
+  open: { kind: 'recovered' },
+  interrupted: { kind: 'interrupted' },
+  lost: { kind: 'lost' },
+};
+
+const failureOf = (error: unknown): Failure =>
+  error instanceof CallFailure ? error.failure : { kind: 'rejected', status: 0, detail: String(error) };
+
+/** Where the browser tells which kind of network it is on: another kind is another network. */
+function watchNetwork(changed: () => void): void {
+  const network = (navigator as { connection?: EventTarget & { type?: string } }).connection;
+  let type = network?.type;
+  network?.addEventListener('change', () => {
+    if (network.type === type) return;
+    type = network.type;
+    changed();
+  });
 }

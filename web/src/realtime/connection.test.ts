@@ -33,7 +33,11 @@ class FakePeer extends EventTarget {
     return this.channel;
   }
   addTrack() {}
-  createOffer = async () => ({ type: 'offer', sdp: 'offer' });
+  restarts = 0;
+  createOffer = async (options?: { iceRestart?: boolean }) => {
+    if (options?.iceRestart === true) this.restarts += 1;
+    return { type: 'offer', sdp: 'offer' };
+  };
   setLocalDescription = async (offer: { sdp: string }) => void (this.localDescription = offer);
   setRemoteDescription = async ({ sdp }: { sdp: string }) => {
     if (sdp !== 'answer') throw new Error('bad sdp');
@@ -54,6 +58,8 @@ const microphoneOf = (one: ReturnType<typeof track>) =>
 const hooks = () => ({ onEvent: vi.fn(), onRemote: vi.fn(), onLink: vi.fn() }) satisfies Hooks;
 
 let answer: () => Promise<Response>;
+let restarted: () => Promise<Response>;
+let posted: { type: string | undefined; body: unknown }[];
 let deleted: { url: string; keepalive: boolean }[];
 const accepted = async () =>
   new Response('answer', { status: 201, headers: { Location: '/v1/realtime/calls/rtc_1' } });
@@ -61,6 +67,8 @@ const accepted = async () =>
 beforeEach(() => {
   answer = accepted;
   deleted = [];
+  posted = [];
+  restarted = async () => new Response('answer', { status: 200 });
   const page = new EventTarget();
   vi.stubGlobal('window', Object.assign(page, { isSecureContext: true, location: { href: 'https://avatar.test/' } }));
   vi.stubGlobal('RTCPeerConnection', FakePeer);
@@ -70,7 +78,12 @@ beforeEach(() => {
       deleted.push({ url: String(url), keepalive: init.keepalive === true });
       return new Response(null, { status: 204 });
     }
-    expect(init).toMatchObject({ method: 'POST', body: 'offer', headers: { 'Content-Type': 'application/sdp' } });
+    if (init.method === 'PATCH') {
+      expect(init).toMatchObject({ body: 'offer', headers: { 'Content-Type': 'application/sdp' } });
+      expect(url).toBe('/v1/realtime/calls/rtc_1');
+      return restarted();
+    }
+    posted.push({ type: (init.headers as Record<string, string>)['Content-Type'], body: init.body });
     return answer();
   });
 });
@@ -87,9 +100,8 @@ const failureOf = (promise: Promise<unknown>) =>
 
 describe('a call', () => {
   it('opens, passes events on, and hangs up once, there and here', async () => {
-    const one = track();
     const heard = hooks();
-    const connection = await connect(microphoneOf(one), [], heard, new AbortController().signal);
+    const connection = await connect(microphoneOf(track()), [], null, heard, new AbortController().signal);
     const { channel } = FakePeer.last;
     channel.dispatchEvent(new MessageEvent('message', { data: '{"type":"session.created"}' }));
     channel.dispatchEvent(new MessageEvent('message', { data: 'not json' }));
@@ -97,56 +109,101 @@ describe('a call', () => {
 
     connection.close();
     connection.close();
+    expect(posted).toEqual([{ type: 'application/sdp', body: 'offer' }]);
     expect(deleted).toEqual([{ url: 'https://avatar.test/v1/realtime/calls/rtc_1', keepalive: true }]);
-    expect(one.stop).toHaveBeenCalledOnce();
     expect(FakePeer.last.closed).toBe(true);
     expect(heard.onLink).not.toHaveBeenCalled();
   });
 
   it('is ended when the page goes away', async () => {
-    await connect(microphoneOf(track()), [], hooks(), new AbortController().signal);
+    await connect(microphoneOf(track()), [], null, hooks(), new AbortController().signal);
     window.dispatchEvent(new Event('pagehide'));
     expect(deleted).toHaveLength(1);
     expect(FakePeer.last.closed).toBe(true);
   });
 
+  it('says what it is to be like in the same request', async () => {
+    const session = { type: 'realtime', avatar: { resume_token: 'rt_1' } };
+    await connect(microphoneOf(track()), [], session, hooks(), new AbortController().signal);
+    expect(posted).toEqual([{ type: 'application/json', body: JSON.stringify({ sdp: 'offer', session }) }]);
+  });
+
+  it('is left to the server when the page may come back', async () => {
+    await connect(microphoneOf(track()), [], null, { ...hooks(), survives: () => true }, new AbortController().signal);
+    window.dispatchEvent(new Event('pagehide'));
+    expect(deleted).toHaveLength(0);
+    expect(FakePeer.last.closed).toBe(false);
+  });
+
+  it('is known to be over by a page that was only put aside', async () => {
+    const heard = hooks();
+    await connect(microphoneOf(track()), [], null, heard, new AbortController().signal);
+    window.dispatchEvent(new Event('pagehide'));
+    window.dispatchEvent(new Event('pageshow'));
+    expect(heard.onLink.mock.calls).toEqual([['lost']]);
+  });
+
+  it('looks for another path, and says what came of it', async () => {
+    const gone = new AbortController().signal;
+    const connection = await connect(microphoneOf(track()), [], null, hooks(), gone);
+    expect(await connection.restart(gone)).toBe('answered');
+    expect(FakePeer.last.restarts).toBe(1);
+    for (const [status, word] of [
+      [404, 'gone'],
+      [405, 'gone'],
+      [501, 'gone'],
+      [503, 'unreachable'],
+    ] as const) {
+      restarted = async () => new Response('{}', { status });
+      expect(await connection.restart(gone), String(status)).toBe(word);
+    }
+    restarted = () => Promise.reject(new TypeError('Failed to fetch'));
+    expect(await connection.restart(gone)).toBe('unreachable');
+    connection.close();
+    expect(await connection.restart(gone)).toBe('gone');
+  });
+
+  it('that was lost is not ended at the server, which may keep the talk', async () => {
+    const connection = await connect(microphoneOf(track()), [], null, hooks(), new AbortController().signal);
+    FakePeer.last.turn('failed');
+    connection.abandon();
+    expect(deleted).toHaveLength(0);
+    connection.close();
+    expect(deleted).toHaveLength(1);
+  });
+
   it('says when it is interrupted, is back, and is lost', async () => {
     const heard = hooks();
-    const one = track();
-    await connect(microphoneOf(one), [], heard, new AbortController().signal);
+    await connect(microphoneOf(track()), [], null, heard, new AbortController().signal);
     const peer = FakePeer.last;
     peer.turn('disconnected');
     peer.turn('connected');
     peer.channel.turn('closed');
     peer.turn('failed');
     expect(heard.onLink.mock.calls).toEqual([['interrupted'], ['open'], ['lost']]);
-    expect(one.stop).toHaveBeenCalledOnce();
   });
 });
 
-describe('a call that does not come about leaves no microphone open', () => {
+describe('a call that does not come about leaves nothing behind', () => {
   it('when the server is full', async () => {
     answer = async () => new Response('{}', { status: 503, headers: { 'Retry-After': '9' } });
-    const one = track();
-    expect(await failureOf(connect(microphoneOf(one), [], hooks(), new AbortController().signal))).toEqual({
+    expect(await failureOf(connect(microphoneOf(track()), [], null, hooks(), new AbortController().signal))).toEqual({
       kind: 'full',
       retryAfter: 9,
       detail: null,
     });
-    expect(one.stop).toHaveBeenCalled();
     expect(FakePeer.last.closed).toBe(true);
   });
 
   it('when the server cannot be reached', async () => {
     answer = () => Promise.reject(new TypeError('Failed to fetch'));
-    const one = track();
-    expect(await failureOf(connect(microphoneOf(one), [], hooks(), new AbortController().signal))).toEqual({ kind: 'unreachable' });
-    expect(one.stop).toHaveBeenCalled();
+    expect(await failureOf(connect(microphoneOf(track()), [], null, hooks(), new AbortController().signal))).toEqual({ kind: 'unreachable' });
+    expect(FakePeer.last.closed).toBe(true);
   });
 
   it('when the answer makes no sense, and the server is told', async () => {
     answer = async () => new Response('gibberish', { status: 201, headers: { Location: '/v1/realtime/calls/rtc_2' } });
-    expect(await failureOf(connect(microphoneOf(track()), [], hooks(), new AbortController().signal))).toMatchObject({
+    expect(await failureOf(connect(microphoneOf(track()), [], null, hooks(), new AbortController().signal))).toMatchObject({
       kind: 'rejected',
       detail: 'bad sdp',
     });
@@ -156,11 +213,10 @@ describe('a call that does not come about leaves no microphone open', () => {
   it('when no audio gets through in time', async () => {
     vi.useFakeTimers();
     const open = vi.spyOn(FakeChannel.prototype, 'turn').mockImplementation(() => undefined);
-    const one = track();
-    const failing = failureOf(connect(microphoneOf(one), [], hooks(), new AbortController().signal));
+    const failing = failureOf(connect(microphoneOf(track()), [], null, hooks(), new AbortController().signal));
     await vi.advanceTimersByTimeAsync(12_000);
     expect(await failing).toEqual({ kind: 'no-path' });
-    expect(one.stop).toHaveBeenCalled();
+    expect(FakePeer.last.closed).toBe(true);
     expect(deleted).toHaveLength(1);
     open.mockRestore();
   });
@@ -171,9 +227,7 @@ describe('a call that does not come about leaves no microphone open', () => {
       gone.abort();
       return accepted();
     };
-    const one = track();
-    expect(await failureOf(connect(microphoneOf(one), [], hooks(), gone.signal))).not.toBeNull();
-    expect(one.stop).toHaveBeenCalled();
+    expect(await failureOf(connect(microphoneOf(track()), [], null, hooks(), gone.signal))).not.toBeNull();
     expect(deleted).toHaveLength(1);
   });
 });

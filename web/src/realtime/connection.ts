@@ -1,8 +1,8 @@
 /**
- * The WebRTC side of one call: microphone, offer, answer, data channel, hang-up.
+ * The WebRTC side of one call: offer, answer, data channel, another path, hang-up.
  *
- * Promises: whatever goes wrong, tracks are stopped and the peer connection is closed; a call that the server has accepted is
- * ended there too. Knows nothing of turns or of React.
+ * Promises: whatever goes wrong while it is set up, the peer connection is closed, and a call that the server has accepted is ended
+ * there too. The microphone is the caller's: it outlives a connection. Knows nothing of turns or of React.
  */
 import { withKey } from '../api/key';
 import { parseEvent, type ServerEvent } from './events';
@@ -23,37 +23,49 @@ export interface Hooks {
   onRemote(stream: MediaStream): void;
   /** After the call has opened: it works, it is interrupted and may come back, or it is lost for good. */
   onLink(state: LinkState): void;
+  /** Whether the server is to keep the talk when the page goes away, since it may be loaded anew. */
+  survives?(): boolean;
 }
+
+/** How the search for another path ended. `gone`: the server knows no such call, or can't look. */
+export type Restart = 'answered' | 'gone' | 'unreachable';
 
 export interface Connection {
   /** Sends a client event; dropped when the channel is not open. */
   send(event: Record<string, unknown>): void;
+  /** Looks for another path to the server, on the networks that there are now. `onLink('open')` says when one is found. */
+  restart(signal: AbortSignal): Promise<Restart>;
+  /** Lets go of the call here. A server that hears of it takes it for a hang-up. */
+  abandon(): void;
   /** Ends the call here and on the server. Safe to call twice. */
   close(): void;
 }
 
-/** The caller's microphone, with the browser's echo cancellation: the reply must not be heard as the caller. */
-export async function openMicrophone(): Promise<MediaStream> {
+/** With the browser's echo cancellation: the reply must not be heard as the caller. */
+const FOR_A_CALL: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+
+/** The caller's microphone. Rejects with a [`CallFailure`]. */
+export async function openMicrophone(audio: MediaTrackConstraints = FOR_A_CALL): Promise<MediaStream> {
   if (!window.isSecureContext) throw new CallFailure({ kind: 'insecure' });
   if (navigator.mediaDevices === undefined || typeof RTCPeerConnection === 'undefined') {
     throw new CallFailure({ kind: 'unsupported' });
   }
   try {
-    return await navigator.mediaDevices.getUserMedia({
-      audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
-    });
+    return await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
     throw new CallFailure(microphoneFailure(error));
   }
 }
 
 /**
- * Calls the server with `microphone`, by way of `iceServers` where it can't be reached directly, and resolves when the data channel is open. Rejects with a [`CallFailure`], or with the
- * signal's reason when the caller gave up; either way nothing is left behind. Takes ownership of `microphone`.
+ * Calls the server with `microphone`, by way of `iceServers` where it can't be reached directly, and resolves when the data channel
+ * is open. `session` is what the call is to be like; `null`: as the server has it. Rejects with a [`CallFailure`], or with the
+ * signal's reason when the caller gave up; either way nothing is left behind.
  */
 export async function connect(
   microphone: MediaStream,
   iceServers: RTCIceServer[],
+  session: Record<string, unknown> | null,
   hooks: Hooks,
   signal: AbortSignal,
 ): Promise<Connection> {
@@ -62,27 +74,31 @@ export async function connect(
   let location: string | null = null;
   let phase: 'opening' | 'open' | 'closed' = 'opening';
 
-  const hangUp = () => {
-    if (location !== null) endCall(location);
-  };
-  const release = () => {
+  const abandon = () => {
     if (phase === 'closed') return;
     phase = 'closed';
-    window.removeEventListener('pagehide', close);
-    for (const track of microphone.getTracks()) track.stop();
+    window.removeEventListener('pagehide', leave);
     channel.close();
     peer.close();
   };
   const close = () => {
-    if (phase === 'closed') return;
-    hangUp();
-    release();
+    if (location !== null) endCall(location);
+    location = null;
+    abandon();
   };
   const lose = () => {
     if (phase !== 'open') return;
-    close();
+    abandon();
     hooks.onLink('lost');
   };
+  const leave = () => {
+    // Not even a closed channel: to the server that is a caller who has hung up.
+    if (hooks.survives?.() === true) return;
+    close();
+    // A page that is only put aside comes back to a call that is over.
+    window.addEventListener('pageshow', () => hooks.onLink('lost'), { once: true });
+  };
+  const limit = iceServers.length === 0 ? GATHERING_LIMIT_MS : RELAYED_GATHERING_LIMIT_MS;
 
   try {
     for (const track of microphone.getAudioTracks()) peer.addTrack(track, microphone);
@@ -93,12 +109,12 @@ export async function connect(
     });
 
     await peer.setLocalDescription(await peer.createOffer());
-    await gathered(peer, iceServers.length === 0 ? GATHERING_LIMIT_MS : RELAYED_GATHERING_LIMIT_MS, signal);
-    location = await post(peer.localDescription?.sdp ?? '', signal, (sdp) =>
+    await gathered(peer, limit, signal);
+    location = await post(peer.localDescription?.sdp ?? '', session, signal, (sdp) =>
       peer.setRemoteDescription({ type: 'answer', sdp }),
     );
     // A page that is closed cannot wait for an answer: `keepalive` lets the request outlive it.
-    window.addEventListener('pagehide', close);
+    window.addEventListener('pagehide', leave);
     await opened(peer, channel, signal);
   } catch (error) {
     close();
@@ -114,8 +130,31 @@ export async function connect(
     else if (peer.connectionState === 'failed' || peer.connectionState === 'closed') lose();
   });
 
+  const restart = async (signal: AbortSignal): Promise<Restart> => {
+    if (location === null || phase !== 'open') return 'gone';
+    try {
+      await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
+      await gathered(peer, limit, signal);
+      const answer = await fetch(location, {
+        method: 'PATCH',
+        headers: withKey({ 'Content-Type': 'application/sdp' }),
+        body: peer.localDescription?.sdp ?? '',
+        signal,
+      });
+      if (!answer.ok) return answer.status >= 500 && answer.status !== 501 ? 'unreachable' : 'gone';
+      await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
+      return 'answered';
+    } catch (error) {
+      signal.throwIfAborted();
+      // What `fetch` throws is the network's; what the peer connection throws stays as it is.
+      return error instanceof TypeError ? 'unreachable' : 'gone';
+    }
+  };
+
   return {
     close,
+    abandon,
+    restart,
     send(event) {
       if (channel.readyState === 'open') channel.send(JSON.stringify(event));
     },
@@ -123,14 +162,19 @@ export async function connect(
 }
 
 /** Posts the offer and hands the answer on; returns the call's address. A call that cannot be used is ended at once. */
-async function post(offer: string, signal: AbortSignal, accept: (sdp: string) => Promise<void>): Promise<string | null> {
+async function post(
+  offer: string,
+  session: Record<string, unknown> | null,
+  signal: AbortSignal,
+  accept: (sdp: string) => Promise<void>,
+): Promise<string | null> {
   let answer: Response;
   let body: string;
   try {
     answer = await fetch(CALLS, {
       method: 'POST',
-      headers: withKey({ 'Content-Type': 'application/sdp' }),
-      body: offer,
+      headers: withKey({ 'Content-Type': session === null ? 'application/sdp' : 'application/json' }),
+      body: session === null ? offer : JSON.stringify({ sdp: offer, session }),
       signal,
     });
     body = await answer.text();

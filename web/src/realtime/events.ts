@@ -40,7 +40,7 @@ export interface Stages {
 }
 
 export type ServerEvent =
-  | { type: 'session.created' | 'session.updated' }
+  | { type: 'session.created' | 'session.updated'; session?: unknown }
   | { type: 'input_audio_buffer.speech_started' | 'input_audio_buffer.speech_stopped'; item_id: string }
   | { type: 'input_audio_buffer.committed'; item_id: string; previous_item_id?: string | null }
   | { type: 'input_audio_buffer.cleared' }
@@ -63,6 +63,11 @@ export type ServerEvent =
       response_id?: string;
     }
   | { type: 'avatar.turn.timings'; item_id?: string | null; response_id?: string | null; stages?: unknown }
+  /** What going on with this talk takes, should it break off. */
+  | { type: 'avatar.session.resumable'; conversation_id: string; token: string; expires_after_ms?: number }
+  /** The talk goes on; `response_id` is the reply that does too. */
+  | { type: 'avatar.session.resumed'; conversation_id?: string; from?: string; response_id?: string | null }
+  | { type: 'avatar.hq.ready'; conversation_id: string; turn_id: string }
   | { type: 'error'; error?: { code?: string | null; message?: string } };
 
 /** Which object an event of a type must carry to be of use. */
@@ -91,6 +96,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+const hasText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+
+/** The conversation that a `session.created` is of; `null` where the server does not say. */
+export function conversationOf(session: unknown): string | null {
+  const own = isRecord(session) ? session['avatar'] : null;
+  return isRecord(own) && hasText(own['conversation_id']) ? own['conversation_id'] : null;
+}
+
 /** An event from the text of a data-channel message; `null` for what is not one, or lacks what its type must carry. */
 export function parseEvent(message: string): ServerEvent | null {
   let value: unknown;
@@ -106,6 +119,7 @@ export function parseEvent(message: string): ServerEvent | null {
     const carried = value[field];
     if (!isRecord(carried) || typeof carried['id'] !== 'string') return null;
   }
+  if (value['type'] === 'avatar.session.resumable' && !(hasText(value['token']) && hasText(value['conversation_id']))) return null;
   for (const text of ['delta', 'transcript', 'response_id']) {
     if (value[text] != null && typeof value[text] !== 'string') return null;
   }

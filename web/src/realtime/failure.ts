@@ -29,6 +29,8 @@ export type Failure =
   | { kind: 'no-path' }
   /** The call was up and broke off. */
   | { kind: 'dropped' }
+  /** The talk that was to go on is no longer there to be gone on with. */
+  | { kind: 'expired' }
   /** Any other answer that is not a call. */
   | { kind: 'rejected'; status: number; detail: string | null };
 
@@ -83,6 +85,7 @@ export function answerFailure(status: number, retryAfter: string | null, body: s
   const detail = error.message;
   const wait = retryAfterSeconds(retryAfter, now);
   if (status === 401) return { kind: 'key', wrong: error.code === 'invalid_api_key' };
+  if (error.code === 'resume_token_invalid') return { kind: 'expired' };
   if (status === 502 || status === 504) return { kind: 'unreachable' };
   if (status === 503 || status === 429) {
     if (/drain|shut/.test(error.code)) return { kind: 'draining', retryAfter: wait ?? DEFAULT_RETRY_SECONDS, detail };
@@ -95,7 +98,7 @@ export function answerFailure(status: number, retryAfter: string | null, body: s
 }
 
 /** `{"error":{"code","message"}}`; empty where the body is something else. */
-function readError(body: string): { code: string; message: string | null } {
+export function readError(body: string): { code: string; message: string | null } {
   try {
     const value: unknown = JSON.parse(body);
     const error = (value as { error?: { code?: unknown; message?: unknown } } | null)?.error;

@@ -248,3 +248,24 @@ describe('events that do not belong', () => {
     expect(session.turns).toHaveLength(0);
   });
 });
+
+describe('a talk that goes on over another line', () => {
+  const resumed = (response_id: string | null): ServerEvent => ({ type: 'avatar.session.resumed', conversation_id: 'c', response_id });
+  const cut = () => after(started('u'), final('u', 'Hi.'), created('r'), spoken('r', 'a', 'One, two, '), playing('r'));
+
+  it('does not say twice what the server tells again of the reply', () => {
+    const session = [resumed('r'), created('r'), spoken('r', 'a', 'One, two, three'), playing('r'), spoken('r', 'a', ', four.')].reduce(reduce, cut());
+    expect(shown(session).at(-1)).toEqual({ role: 'assistant', text: 'One, two, three, four.', status: 'speaking' });
+  });
+
+  it('knows that a reply which does not go on was cut, and waits for nothing', () => {
+    const session = reduce(cut(), resumed(null));
+    expect(shown(session).at(-1)).toEqual({ role: 'assistant', text: 'One, two, ', status: 'interrupted' });
+    expect(activityOf(session)).toBe('listening');
+  });
+
+  it('does not wait for the end of words that nobody heard', () => {
+    const session = reduce(after(started('u'), heard('u', 'Tell me')), resumed(null));
+    expect(shown(session)).toEqual([{ role: 'user', text: 'Tell me', status: 'final' }]);
+  });
+});

@@ -4,6 +4,7 @@
  * Promises: events that are unknown, late, repeated or out of order never throw and never lose text; a reply that was cut shows
  * only what was heard, whatever trails in after the cut. Owns no clock, socket or DOM.
  */
+import type { Conversation } from '../api/conversations';
 import { parseStages, textOf, type ServerEvent, type Stages, type WireItem, type WireResponse } from './events';
 
 export interface CallerTurn {
@@ -39,6 +40,8 @@ export interface Session {
   awaited: { item: string } | { reply: string } | null;
   /** The reply that the server still works on. It can be over while the reply plays. */
   generating: string | null;
+  /** The reply that the server tells from its beginning once more, since the line was lost in it. */
+  retold: string | null;
   /** Of the turn that was answered last. */
   timings: Stages | null;
   /** The server's complaint, in its words, until the next reply begins. */
@@ -51,6 +54,7 @@ export const emptySession: Session = {
   playing: null,
   awaited: null,
   generating: null,
+  retold: null,
   timings: null,
   fault: null,
 };
@@ -258,6 +262,10 @@ export function reduce(session: Session, event: ServerEvent): Session {
       return takeItem(session, { role: 'assistant', ...event.item }, true, event.response_id);
 
     case 'response.output_audio_transcript.delta':
+      if (session.retold !== null && session.retold === event.response_id) {
+        const again = { ...session, retold: null };
+        return withReply(again, event.item_id, event.response_id, (turn) => ({ ...turn, text: event.delta ?? '' }));
+      }
       return withReply(session, event.item_id, event.response_id, (turn) =>
         over(turn) || turn.status === 'done' ? turn : { ...turn, text: turn.text + (event.delta ?? '') },
       );
@@ -296,6 +304,11 @@ export function reduce(session: Session, event: ServerEvent): Session {
         : mapReplies(next, event.response_id, (turn) => ({ ...turn, timings: stages }));
     }
 
+    case 'avatar.session.resumed': {
+      const goesOn = event.response_id != null && session.turns.some((turn) => turn.role === 'assistant' && turn.replyId === event.response_id);
+      return goesOn ? { ...session, caller: null, retold: event.response_id ?? null } : settle(session);
+    }
+
     case 'error':
       return { ...session, fault: words(event.error?.message) ?? words(event.error?.code) ?? 'error' };
 
@@ -324,4 +337,42 @@ function finish(session: Session, response: WireResponse): Session {
   // A reply that ended without a sound is not waited for; should its sound still come, `started` says so.
   const awaited = next.awaited !== null && 'reply' in next.awaited && next.awaited.reply === response.id;
   return awaited ? { ...next, awaited: null } : next;
+}
+
+/** The session of a call that is over, or that went on without what was under way: nobody speaks, and a reply that was cut says so. */
+export function settle(session: Session): Session {
+  if (activityOf(session) === 'listening' && session.generating === null) return session;
+  return {
+    ...session,
+    caller: null,
+    playing: null,
+    awaited: null,
+    generating: null,
+    turns: session.turns.map((turn) => {
+      if (turn.role === 'assistant') {
+        if (turn.status === 'preparing') return { ...turn, text: '', status: 'interrupted' };
+        return turn.status === 'speaking' ? { ...turn, status: 'interrupted' } : turn;
+      }
+      return turn.status === 'speaking' || turn.status === 'transcribing' ? { ...turn, status: 'final' } : turn;
+    }),
+  };
+}
+
+/** What was said before, as it is kept in history, for a page that goes on with it. */
+export function sessionOf({ turns }: Conversation): Session {
+  return {
+    ...emptySession,
+    turns: turns.flatMap(({ id, user, assistant, timings }): Turn[] => {
+      const said: CallerTurn = { role: 'user', id: user.item ?? `${id}-user`, text: user.text, status: 'final' };
+      const answered: ReplyTurn = {
+        role: 'assistant',
+        id: assistant.item ?? `${id}-assistant`,
+        replyId: null,
+        text: assistant.text,
+        status: assistant.interrupted ? 'interrupted' : 'done',
+        timings,
+      };
+      return [said, answered].filter(({ text }) => text !== '');
+    }),
+  };
 }

@@ -1,26 +1,20 @@
-import { useId } from 'react';
+import { useId, useRef } from 'react';
 import { useTranslation } from 'react-i18next';
-import type { en } from '../i18n/en';
+import { Link } from 'wouter';
+import { useEngineWords } from './engine-words';
 import styles from './StatusBadge.module.css';
 import { useHealth } from './health-context';
 
-type EngineRole = keyof typeof en.status.engine;
-type EngineState = keyof typeof en.status.state;
-
 /** The server's health in one word, and its engines on demand. */
 export function StatusBadge() {
-  const { t, i18n } = useTranslation();
+  const { t } = useTranslation();
+  const { roleName, stateName } = useEngineWords();
+  const popover = useRef<HTMLDivElement>(null);
   const view = useHealth();
   const panel = useId();
   const status = view.kind === 'known' ? view.health.status : view.kind;
   const percent = view.kind === 'known' ? view.health.percent : null;
   const word = percent === null ? t(`status.${status}`) : t('status.loadingShare', { percent });
-  const hasRole = (role: string): role is EngineRole => i18n.exists(`status.engine.${role}`);
-  const engineState = (state: string, percent: number | null): string => {
-    if (state === 'loading' && percent !== null && percent > 0) return t('status.loaded', { percent });
-    return hasState(state) ? t(`status.state.${state}`) : state;
-  };
-  const hasState = (state: string): state is EngineState => i18n.exists(`status.state.${state}`);
 
   return (
     <>
@@ -35,7 +29,7 @@ export function StatusBadge() {
         <span className={styles.dot} aria-hidden="true" />
         <span className={styles.word}>{word}</span>
       </button>
-      <div id={panel} popover="auto" className={styles.panel} data-status={status} role="dialog" aria-label={t('status.title')}>
+      <div ref={popover} id={panel} popover="auto" className={styles.panel} data-status={status} role="dialog" aria-label={t('status.title')}>
         <h2>{t('status.title')}</h2>
         <p>{t(`status.${status}Long`)}</p>
         {view.kind === 'known' && (
@@ -43,15 +37,18 @@ export function StatusBadge() {
             <ul>
               {view.health.engines.map(({ role, name, state, percent }) => (
                 <li key={role} data-state={state}>
-                  <span className={styles.role}>{hasRole(role) ? t(`status.engine.${role}`) : role}</span>
+                  <span className={styles.role}>{roleName(role)}</span>
                   <span className={styles.name}>{name}</span>
-                  <span className={styles.state}>{engineState(state, percent)}</span>
+                  <span className={styles.state}>{stateName(state, percent)}</span>
                 </li>
               ))}
             </ul>
             {view.health.calls !== null && <p className={styles.calls}>{t('status.calls', view.health.calls)}</p>}
           </>
         )}
+        <Link href="/status" data-testid="status-more" className={`button small ${styles.more}`} onClick={() => popover.current?.hidePopover()}>
+          {t('status.more')}
+        </Link>
       </div>
     </>
   );

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { Health } from '../api/client';
+import type { Health } from '../api/health';
 import { patience } from './use-health';
 
 const known = (status: Health['status']) => patience({ kind: 'known', health: { status, percent: null, engines: [], calls: null } });

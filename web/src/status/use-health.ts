@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import { getHealth, type Health } from '../api/client';
+import { getHealth, type Health } from '../api/health';
 
 export type HealthView = { kind: 'checking' } | { kind: 'known'; health: Health } | { kind: 'unreachable' };
 

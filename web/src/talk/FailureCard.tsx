@@ -22,14 +22,15 @@ const icons: Record<FailureKind, LucideIcon> = {
   unreachable: WifiOff,
   'no-path': WifiOff,
   dropped: PhoneOff,
+  expired: PhoneOff,
   rejected: TriangleAlert,
 };
 
 /** Nothing that the user can press would help: another page or another browser is needed. */
 const hopeless: readonly FailureKind[] = ['insecure', 'unsupported'];
 
-/** What went wrong, in plain words, and what to do about it. `at`: when, in ms since the epoch. */
-export function FailureCard({ failure, at }: { failure: Failure; at: number }) {
+/** What went wrong, in plain words, and what to do about it. `at`: when, in ms since the epoch; `broken`: the talk can be gone on with. */
+export function FailureCard({ failure, at, broken }: { failure: Failure; at: number; broken: boolean }) {
   const { t } = useTranslation();
   const call = useCall();
   const Icon = icons[failure.kind];
@@ -44,7 +45,7 @@ export function FailureCard({ failure, at }: { failure: Failure; at: number }) {
         {t(`failure.${failure.kind}.title`)}
       </h2>
       <p>{t(failure.kind === 'key' && failure.wrong ? 'key.wrong' : `failure.${failure.kind}.body`)}</p>
-      {failure.kind === 'key' && <KeyForm wrong={failure.wrong} done={() => void call.start()} />}
+      {failure.kind === 'key' && <KeyForm wrong={failure.wrong} done={() => void (broken ? call.goOn() : call.start())} />}
       {detail !== null && (
         <p className={styles.detail}>
           <span>{t('failure.serverSays')}</span>
@@ -58,9 +59,9 @@ export function FailureCard({ failure, at }: { failure: Failure; at: number }) {
             type="button"
             className="button primary"
             data-testid="try-again"
-            onClick={() => void call.start()}
+            onClick={() => void (broken ? call.goOn() : call.start())}
           >
-            {t(wait === null ? 'failure.again' : 'failure.now')}
+            {t(broken ? 'talk.broken.goOn' : wait === null ? 'failure.again' : 'failure.now')}
           </button>
         )}
         <button type="button" className="button" onClick={call.dismiss}>

@@ -5,12 +5,14 @@ import { useCall } from '../app/call-context';
 import type { CallView } from '../realtime/call';
 import { useHealth } from '../status/health-context';
 import { clock } from '../ui/format';
+import { BrokenTalk } from './BrokenTalk';
 import { FailureCard } from './FailureCard';
 import { LastAnswer } from './LastAnswer';
 import styles from './Stage.module.css';
 import { stanceOf, type Stance } from './stance';
 import { TalkButton } from './TalkButton';
 import { useLevels } from './use-levels';
+import { VoiceChooser } from './VoiceChooser';
 
 /** The left of Talk: the button, whose turn it is, the microphone, and what the last answer took. */
 export function Stage({ view }: { view: CallView }) {
@@ -30,7 +32,7 @@ export function Stage({ view }: { view: CallView }) {
     <section ref={stage} className={styles.stage} data-stance={stance} aria-label={t('talk.title')}>
       <p className={styles.connection} data-testid="connection-state" data-state={phase.kind}>
         <span className={styles.dot} aria-hidden="true" />
-        {t(`talk.connection.${phase.kind}`)}
+        {phase.kind === 'reconnecting' && view.offline ? t('talk.connection.offline') : t(`talk.connection.${phase.kind}`)}
         {inCall && <CallClock since={phase.since} />}
       </p>
 
@@ -38,7 +40,9 @@ export function Stage({ view }: { view: CallView }) {
 
       {/* A failure says more than the state's one word, in the same place. */}
       <div className={stance === 'failed' ? 'visually-hidden' : styles.words}>
-        <h1 role="status">{t(`talk.state.${stance}`)}</h1>
+        <h1>
+          <span role="status">{t(`talk.state.${stance}`)}</span>
+        </h1>
         {stance !== 'failed' && <p>{hint(stance)}</p>}
       </div>
 
@@ -82,6 +86,10 @@ export function Stage({ view }: { view: CallView }) {
         </button>
       </div>
 
+      <div className={styles.voice}>
+        <VoiceChooser disabled={phase.kind === 'asking' || phase.kind === 'connecting' || phase.kind === 'reconnecting'} />
+      </div>
+
       <div className={styles.below}>
         {view.soundBlocked && (
           <div className={styles.notice} role="alert" data-testid="failure" data-kind="sound-blocked">
@@ -107,8 +115,10 @@ export function Stage({ view }: { view: CallView }) {
           </div>
         )}
         {phase.kind === 'failed' ? (
-          <FailureCard failure={phase.failure} at={phase.at} />
-        ) : stance === 'loading' ? null : (
+          <FailureCard failure={phase.failure} at={phase.at} broken={view.broken !== null} />
+        ) : stance === 'loading' ? null : view.broken !== null && !busy ? (
+          <BrokenTalk />
+        ) : (
           <LastAnswer stages={view.session.timings} expected={busy} />
         )}
         {view.session.fault !== null && phase.kind !== 'failed' && (
@@ -121,6 +131,7 @@ export function Stage({ view }: { view: CallView }) {
   );
 
   function hint(shown: Exclude<Stance, 'failed'>): string {
+    if (phase.kind === 'reconnecting') return t(view.offline ? 'talk.hint.offline' : 'talk.hint.reconnecting');
     if (phase.kind !== 'ended' || shown === 'loading') return t(`talk.hint.${shown}`);
     return t(view.session.turns.length > 0 ? 'talk.hint.ended' : 'talk.hint.endedEmpty', { time: clock(phase.seconds) });
   }

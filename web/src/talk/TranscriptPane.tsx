@@ -1,5 +1,5 @@
 import { ArrowDown, Hand, Hourglass, ShieldCheck } from 'lucide-react';
-import { useLayoutEffect, useRef, useState } from 'react';
+import { useLayoutEffect, useRef, useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { visibleTurns, type Session, type Turn } from '../realtime/session';
 import { milliseconds } from '../ui/format';
@@ -9,7 +9,7 @@ import styles from './TranscriptPane.module.css';
 const FOLLOW_WITHIN_PX = 80;
 
 /** Both sides of the call in writing. Follows the end unless the reader has scrolled back. */
-export function TranscriptPane({ session, live }: { session: Session; live: boolean }) {
+export function TranscriptPane({ session, live, children }: { session: Session; live: boolean; children?: ReactNode }) {
   const { t } = useTranslation();
   const turns = visibleTurns(session);
   const empty = turns.length === 0;
@@ -49,6 +49,7 @@ export function TranscriptPane({ session, live }: { session: Session; live: bool
           {t('transcript.latest')}
         </button>
       )}
+      {children}
     </section>
   );
 }

@@ -9,6 +9,9 @@ const view = (phase: Phase): CallView => ({
   muted: false,
   soundBlocked: false,
   callingAgain: false,
+  offline: false,
+  broken: null,
+  conversation: null,
 });
 
 describe('while the server loads its models', () => {

@@ -1,7 +1,7 @@
-import { Pause, Play } from 'lucide-react';
+import { LoaderCircle, Pause, Play } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { ApiError, fetchRecording } from '../api/client';
+import { ApiError, fetchRecording } from '../api/http';
 import { apiKey } from '../api/key';
 import { clock } from './format';
 import styles from './Player.module.css';
@@ -22,7 +22,7 @@ interface Props {
 export function Player({ src, durationMs, label, testid, tone }: Props) {
   const { t } = useTranslation();
   const audio = useRef<HTMLAudioElement>(null);
-  const [state, setState] = useState<'paused' | 'playing' | 'failed'>('paused');
+  const [state, setState] = useState<'paused' | 'loading' | 'playing' | 'failed'>('paused');
   const [at, setAt] = useState(0);
   const [length, setLength] = useState(durationMs === null ? null : durationMs / 1000);
 
@@ -47,7 +47,8 @@ export function Player({ src, durationMs, label, testid, tone }: Props) {
     [],
   );
   const start = async (element: HTMLAudioElement) => {
-    if (apiKey() !== null && fetched.current === null) {
+    // A recording that was made here needs no server and no key.
+    if (apiKey() !== null && fetched.current === null && !src.startsWith('blob:')) {
       fetched.current = await fetchRecording(src);
       element.src = fetched.current;
     }
@@ -62,9 +63,10 @@ export function Player({ src, durationMs, label, testid, tone }: Props) {
       return;
     }
     if (state === 'failed') element.load();
+    setState('loading');
     void start(element).catch((error: unknown) => {
       // Pausing before the sound has come rejects too; only a real error is one.
-      if (element.error !== null || error instanceof ApiError) setState('failed');
+      setState(element.error !== null || error instanceof ApiError ? 'failed' : 'paused');
     });
   };
 
@@ -77,8 +79,9 @@ export function Player({ src, durationMs, label, testid, tone }: Props) {
         onPlay={({ currentTarget }) => {
           if (playing !== null && playing !== currentTarget) playing.pause();
           playing = currentTarget;
-          setState('playing');
         }}
+        onPlaying={() => setState('playing')}
+        onWaiting={() => setState('loading')}
         // A recording that cannot be played pauses right after its error.
         onPause={({ currentTarget: { error } }) => setState(error === null ? 'paused' : 'failed')}
         onEnded={({ currentTarget }) => {
@@ -95,9 +98,12 @@ export function Player({ src, durationMs, label, testid, tone }: Props) {
         className={styles.button}
         data-testid={testid}
         aria-label={state === 'playing' ? t('history.pause') : label}
+        aria-busy={state === 'loading'}
         onClick={toggle}
       >
-        {state === 'playing' ? (
+        {state === 'loading' ? (
+          <LoaderCircle size={16} className={styles.spin} aria-hidden="true" />
+        ) : state === 'playing' ? (
           <Pause size={16} fill="currentColor" strokeWidth={0} aria-hidden="true" />
         ) : (
           <Play size={16} fill="currentColor" strokeWidth={0} aria-hidden="true" />

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loudness, smooth } from '../audio/meter';
-import { clock, dayOf } from './format';
+import { bytes, clock, dayOf, languageName, uptime } from './format';
 import { layOut } from './waterfall-layout';
 
 const stages = {
@@ -60,5 +60,17 @@ describe('times', () => {
     expect(dayOf(new Date(2026, 2, 1, 23, 59), now, 'en')).toBe('yesterday');
     expect(dayOf(new Date(2026, 1, 28), now, 'en')).toEqual({ date: 'Saturday, February 28' });
     expect(dayOf(new Date(2025, 11, 31), now, 'en')).toEqual({ date: 'December 31, 2025' });
+  });
+});
+
+describe('sizes and spans', () => {
+  it('are read at a glance', () => {
+    expect([0, 999, 25_000, 734_000_000, 1_684_000_000].map((size) => bytes(size, 'en'))).toEqual(['0 byte', '999 byte', '25 kB', '734 MB', '1.7 GB']);
+    expect([7, 61, 3_600, 273_840].map((s) => uptime(s, 'en'))).toEqual(['7 sec', '1 min, 1 sec', '1 hr', '3 days, 4 hr']);
+  });
+
+  it('survive what is no language', () => {
+    expect(languageName('zh-TW', 'en')).toBe('Chinese (Taiwan)');
+    expect(languageName('not a tag', 'en')).toBe('not a tag');
   });
 });

@@ -6,11 +6,16 @@ use audio::pcm::{Pcm, SampleRate};
 
 use super::scripted::{Act, answer, chunk, end, head};
 use super::*;
+use crate::stt::script::Script;
 use crate::stt::{Refused, SpeechToText, TranscribeRequest, Urgency};
 use crate::tts::{SpeakRequest, TextToSpeech};
 
 fn listener(server: &Scripted, partial_spacing: Option<Duration>) -> RemoteStt {
-    RemoteStt::new(network(), RemoteSttSettings { server: settings(&server.address), partial_spacing })
+    RemoteStt::new(
+        network(),
+        RemoteSttSettings { server: settings(&server.address), partial_spacing },
+        Script::ByLanguage,
+    )
 }
 
 fn heard(urgency: Urgency, speech: Option<Duration>) -> TranscribeRequest {
@@ -45,7 +50,8 @@ async fn speech_is_sent_as_a_recording_and_its_text_comes_back() {
 async fn a_server_of_many_models_is_asked_for_one_that_hears() {
     let server = Scripted::start([answer(200, "", r#"{"text":"Hello there."}"#)]);
     let settings = ServerSettings { model: String::new(), ..settings(&server.address) };
-    let engine = RemoteStt::new(network(), RemoteSttSettings { server: settings, partial_spacing: None });
+    let engine =
+        RemoteStt::new(network(), RemoteSttSettings { server: settings, partial_spacing: None }, Script::ByLanguage);
     engine.transcribe(heard(Urgency::Final, SECOND)).unwrap().finished().await.unwrap();
     assert!(String::from_utf8_lossy(&server.seen()[0].body).contains("name=\"model\"\r\n\r\near\r\n"));
 }
@@ -62,6 +68,15 @@ async fn a_server_without_probabilities_is_asked_for_text_alone_from_then_on() {
     let asked: Vec<bool> =
         server.seen().iter().map(|seen| String::from_utf8_lossy(&seen.body).contains("verbose_json")).collect();
     assert_eq!(asked, [true, false, false]);
+}
+
+#[tokio::test]
+async fn a_caller_who_reads_traditional_characters_gets_them_from_a_server_that_writes_simplified() {
+    let body = r#"{"text":"你听得见我说话吗？","language":"chinese"}"#;
+    let server = Scripted::start([answer(200, "", body)]);
+    let transcript =
+        listener(&server, None).transcribe(heard(Urgency::Final, SECOND)).unwrap().finished().await.unwrap();
+    assert_eq!(transcript.text, "你聽得見我說話嗎？");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ fn spoken(text: &str) -> CallEvent {
 }
 
 fn done(item: Option<Item>, outcome: Outcome) -> CallEvent {
-    let usage = Usage { input_tokens: 40, cached_tokens: 28, output_tokens: 9 };
+    let usage = Usage { input_tokens: 40, cached_tokens: 28, output_tokens: 9, dropped_messages: 2 };
     CallEvent::ReplyDone { reply: reply(), item, outcome, usage }
 }
 
@@ -404,6 +404,7 @@ fn usage_adds_up() {
     let usage = &last(&told, "response.done")["response"]["usage"];
     assert_eq!(usage["total_tokens"], 49);
     assert_eq!(usage["input_token_details"]["cached_tokens"], 28);
+    assert_eq!(usage["input_token_details"]["dropped_messages"], 2, "that it forgets is said");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod cache_reuse_changes_nothing;
 mod damaged_files_are_refused;
+mod families_agree_with_candle_transformers;
 mod families_agree_with_transformers;
 mod greedy_text_is_llama_cpps;
 mod memory_and_ends;

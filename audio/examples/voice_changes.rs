@@ -74,7 +74,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn read(folder: &Path) -> Result<Vec<(String, Vec<f32>)>, Box<dyn Error>> {
+/// Names and samples.
+type Recordings = Vec<(String, Vec<f32>)>;
+
+fn read(folder: &Path) -> Result<Recordings, Box<dyn Error>> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     paths.sort();

@@ -19,7 +19,7 @@ pub(super) fn bandwidth(speech: &[f32], pauses: &[f32], rate: SampleRate) -> u32
     let loudest = speech.iter().copied().fold(f32::MIN, f32::max);
     let quiet = |band: usize| pauses.get(band).copied().unwrap_or(f32::MIN);
     let fills = |(band, level): &(usize, &f32)| **level > loudest - REACH && **level > quiet(*band) + ABOVE_PAUSES;
-    let highest = speech.iter().enumerate().filter(fills).last().map_or(0, |(band, _)| band + 1);
+    let highest = speech.iter().enumerate().rfind(fills).map_or(0, |(band, _)| band + 1);
     ((highest as f32 * BAND_HZ) as u32).min(rate.hertz() / 2)
 }
 

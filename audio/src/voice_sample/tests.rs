@@ -68,7 +68,6 @@ fn a_voice_over_noise_is_measured_as_it_was_made() {
         // Uniform noise has the square root of a third of its amplitude as effective value.
         assert!((measured.noise_dbfs - dbfs(noise / 3.0_f32.sqrt())).abs() < 1.5, "{noise}: {measured:?}");
         assert!((measured.level_dbfs - measured.noise_dbfs - measured.above_noise).abs() < 1.0, "{measured:?}");
-        assert!(measured.clipped < 0.05, "{measured:?}");
     }
 }
 

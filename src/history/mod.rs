@@ -97,6 +97,8 @@ impl History {
             reader.busy_timeout(std::time::Duration::from_secs(5))?;
             // All statements there are stay prepared.
             reader.set_prepared_statement_cache_capacity(64);
+            // Opens the files it needs now, not at some first request.
+            reader.query_row("SELECT EXISTS (SELECT 1 FROM conversations)", [], |_| Ok(()))?;
             Ok(Mutex::new(reader))
         };
         let opened = |source| HistoryError::Open { path: path.clone(), source };

@@ -38,6 +38,8 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
         history::export,
         history::export_audio,
         history::audio,
+        history::render,
+        history::events,
         doors::ice_servers,
         doors::create_call,
         doors::end_call,
@@ -164,6 +166,7 @@ struct Status {
     engines: Vec<Object>,
     calls: CallCount,
     memory: Object,
+    hq: Object,
     history: Object,
 }
 

@@ -92,12 +92,12 @@ mod tests {
     use models::tts::service::SpeechService;
 
     use super::*;
+    use crate::config::Hq;
 
     fn config(engine: &str) -> Config {
-        let mut config = Config::default();
-        config.models_dir = Some(std::env::temp_dir().join("avatar-without-models"));
-        config.hq.engine = engine.to_owned();
-        config
+        let hq = Hq { engine: engine.to_owned(), ..Hq::default() };
+        let models_dir = Some(std::env::temp_dir().join("avatar-without-models"));
+        Config { models_dir, hq, ..Config::default() }
     }
 
     #[test]

@@ -38,7 +38,11 @@ pub enum NegotiateError {
 impl NegotiateError {
     /// Whether the client has to send something else (4xx) rather than try again (5xx).
     pub fn is_clients_fault(&self) -> bool {
-        !matches!(self, Self::Refused(_) | Self::Internal { .. })
+        match self {
+            Self::Refused(refusal) => matches!(refusal, Refusal::ResumeTokenInvalid),
+            Self::Internal { .. } => false,
+            _ => true,
+        }
     }
 
     /// One word a program can match on.
@@ -58,6 +62,7 @@ impl NegotiateError {
             Self::Refused(Refusal::Loading { .. }) => "loading",
             Self::Refused(Refusal::EngineMissing { .. }) => "engine_missing",
             Self::Refused(Refusal::Draining { .. }) => "server_draining",
+            Self::Refused(Refusal::ResumeTokenInvalid) => "resume_token_invalid",
             Self::UnknownCall(_) => "call_not_found",
             Self::Internal { .. } => "internal_error",
         }

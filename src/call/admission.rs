@@ -1,15 +1,15 @@
 //! Which calls are let in: a fixed number of places, a clear refusal beyond, and a drain at the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signaling::line::{CallId, ConversationId, Line, Refusal, Seat, Session, SessionPatch, Switchboard, TurnEnd};
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
-use super::driver::{Writing, drive};
-use super::record::Keeper;
+use super::driver::{Stay, Writing, drive};
+use super::record::{Keeper, SessionRecord, SessionSettings};
+use super::resumption::{Claim, Resumptions, TokenHash};
 use crate::readiness::{Readiness, Unready};
 
 /// When a refused caller may try again: about the length of one short talk turn, so that a freed place is found soon.
@@ -28,6 +28,10 @@ pub struct SessionDefaults {
     pub temperature: f64,
     /// Longest reply, tokens.
     pub max_reply_tokens: usize,
+    /// How long a call that has lost its line waits for another; zero: not at all.
+    pub resume: Duration,
+    /// How long a session can be gone on with when its call has ended; zero: not at all.
+    pub resume_from_history: Duration,
 }
 
 /// Takes calls from every door.
@@ -38,9 +42,11 @@ pub struct Exchange {
     defaults: SessionDefaults,
     limit: usize,
     places: Arc<Semaphore>,
-    draining: AtomicBool,
+    /// No more calls are let in, and none waits for another line.
+    draining: watch::Sender<bool>,
     /// How many calls run.
     active: watch::Sender<usize>,
+    resumptions: Resumptions,
 }
 
 impl Exchange {
@@ -52,8 +58,9 @@ impl Exchange {
             defaults,
             limit,
             places: Arc::new(Semaphore::new(limit)),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             active: watch::Sender::new(0),
+            resumptions: Resumptions::default(),
         }
     }
 
@@ -73,7 +80,7 @@ impl Exchange {
 
     /// Lets no more calls in.
     pub fn stop(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
     }
 
     /// Waits at most `grace` for the calls that run.
@@ -83,26 +90,55 @@ impl Exchange {
         let _ = tokio::time::timeout(grace, ended).await;
     }
 
-    fn session(&self, call: CallId, model: String, asked: &SessionPatch) -> Session {
-        let defaults = &self.defaults;
+    /// The session that a token names and that is kept no longer by a call.
+    fn kept(&self, asked: &SessionPatch) -> Option<SessionRecord> {
+        let token = asked.resume.as_ref()?;
+        self.keeper.session(&TokenHash::of(token)).filter(|kept| kept.owner == asked.owner)
+    }
+
+    /// What the client asks for, over what was kept, over what is the default.
+    fn session(&self, call: CallId, model: String, asked: &SessionPatch, kept: Option<SessionRecord>) -> Session {
+        let (conversation, defaults) = match kept {
+            Some(SessionRecord { conversation, settings, .. }) => (Some(conversation), settings),
+            None => (asked.conversation.clone(), self.settings()),
+        };
         Session {
             call,
-            conversation: asked.conversation.clone().unwrap_or_else(ConversationId::fresh),
+            conversation: conversation.unwrap_or_else(ConversationId::fresh),
             model,
-            instructions: asked.instructions.clone().unwrap_or_else(|| defaults.instructions.clone()),
-            voice: asked.voice.clone().unwrap_or_else(|| defaults.voice.clone()),
-            language: asked.language.clone().unwrap_or_else(|| defaults.language.clone()),
+            instructions: asked.instructions.clone().unwrap_or(defaults.instructions),
+            voice: asked.voice.clone().unwrap_or(defaults.voice),
+            language: asked.language.clone().unwrap_or(defaults.language),
             turn_end: asked.turn_end.unwrap_or(defaults.turn_end),
-            create_response: asked.create_response.unwrap_or(true),
+            create_response: asked.create_response.unwrap_or(defaults.create_response),
             interrupt_response: asked.interrupt_response.unwrap_or(defaults.interrupt_response),
+        }
+    }
+
+    fn settings(&self) -> SessionSettings {
+        let defaults = &self.defaults;
+        SessionSettings {
+            instructions: defaults.instructions.clone(),
+            voice: defaults.voice.clone(),
+            language: defaults.language.clone(),
+            turn_end: defaults.turn_end,
+            create_response: true,
+            interrupt_response: defaults.interrupt_response,
         }
     }
 }
 
 impl Switchboard for Exchange {
-    fn admit(&self) -> Result<Seat, Refusal> {
-        if self.draining.load(Ordering::Relaxed) {
+    fn admit(&self, asked: &SessionPatch) -> Result<Seat, Refusal> {
+        if *self.draining.borrow() {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER });
+        }
+        if let Some(token) = &asked.resume {
+            // Its call has a place already.
+            if let Some(claim) = self.resumptions.claim(token, asked.owner.as_deref()) {
+                return Ok(Seat::new(claim));
+            }
+            self.kept(asked).ok_or(Refusal::ResumeTokenInvalid)?;
         }
         match self.readiness.calls() {
             Ok(_) => {}
@@ -118,10 +154,26 @@ impl Switchboard for Exchange {
     fn connect(&self, line: Line, seat: Seat) {
         // None is admitted without engines.
         let Ok(engines) = self.readiness.calls() else { return };
-        let session = self.session(line.call.clone(), engines.llm.name(), &line.session);
+        let Some(line) = self.resumptions.attach(line) else { return };
+        let kept = self.kept(&line.session);
+        if line.session.resume.is_some() && (kept.is_none() || seat.holds::<Claim>()) {
+            tracing::info!(call = %line.call, "another line was quicker, or the call has ended; this one is hung up");
+            return;
+        }
+        let resumed = kept.is_some();
+        let session = self.session(line.call.clone(), engines.llm.name(), &line.session, kept);
+        let SessionDefaults { resume, resume_from_history, .. } = self.defaults;
+        let stay = Stay {
+            patience: resume,
+            kept_for: resume_from_history,
+            owner: line.session.owner.clone(),
+            resumed,
+            calls: self.resumptions.clone(),
+            stopping: self.draining.subscribe(),
+        };
         let writing = Writing { temperature: self.defaults.temperature, max_tokens: self.defaults.max_reply_tokens };
         let span = tracing::info_span!("call", id = %line.call);
-        let call = drive(line, session, writing, engines, Arc::clone(&self.keeper)).instrument(span);
+        let call = drive(line, session, writing, engines, Arc::clone(&self.keeper), stay).instrument(span);
         let counted = Counted::new(&self.active);
         tokio::spawn(async move {
             call.await;

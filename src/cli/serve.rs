@@ -46,8 +46,8 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
             Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into()));
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
         let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
-        let router = doors(config, peers.clone(), state);
         let stopping = watch::Sender::new(false);
+        let router = doors(config, peers.clone(), state);
         open_engines(config, &readiness, stopping.subscribe());
         serve(config, listener, router, &readiness, async {
             exchange.stop();
@@ -109,6 +109,8 @@ fn defaults(config: &Config) -> SessionDefaults {
         interrupt_response: session.interrupt_response,
         temperature: session.temperature,
         max_reply_tokens: session.max_reply_tokens as usize,
+        resume: Duration::from_secs(session.resume_seconds.into()),
+        resume_from_history: Duration::from_secs(u64::from(session.resume_hours) * 3_600),
     }
 }
 

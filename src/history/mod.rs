@@ -5,16 +5,19 @@
 
 mod read;
 mod schema;
+mod sessions;
 mod viewer;
 mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use rusqlite::{Connection, OpenFlags};
 use signaling::line::{ConversationId, Item};
 
-use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
+use crate::call::record::{Amendment, KeepError, Keeper, Kept, SessionRecord, TurnRecord};
+use crate::call::resumption::TokenHash;
 
 pub use self::read::{ConversationSummary, Side, StoredSide, StoredTurn};
 pub use self::viewer::Viewer;
@@ -91,6 +94,22 @@ impl Keeper for History {
 
     fn amend(&self, amendment: Amendment) -> Kept<()> {
         self.writer.submit(write::Job::Amend(amendment))
+    }
+
+    fn keep_session(&self, session: SessionRecord) -> Kept<()> {
+        self.writer.submit(write::Job::KeepSession(Box::new(session)))
+    }
+
+    fn forget_session(&self, conversation: &ConversationId) -> Kept<()> {
+        self.writer.submit(write::Job::ForgetSession(conversation.clone()))
+    }
+
+    fn session(&self, token: &TokenHash) -> Option<SessionRecord> {
+        // One row, by an index.
+        self.read(|connection| sessions::find(connection, token, SystemTime::now())).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a session cannot be looked up");
+            None
+        })
     }
 
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {

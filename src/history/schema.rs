@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::HistoryError;
 
 /// One entry a version, applied in order; never changed once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE conversations (
         id          TEXT PRIMARY KEY,
         created_at  INTEGER NOT NULL, -- milliseconds since 1970, UTC; as all times here
@@ -39,7 +40,21 @@ const MIGRATIONS: &[&str] = &["
         timings         TEXT NOT NULL -- JSON, milliseconds from the end of the caller's voice
     ) STRICT;
     CREATE INDEX turns_by_conversation ON turns (conversation, number);
-"];
+",
+    "
+    CREATE TABLE sessions (
+        conversation    TEXT PRIMARY KEY,       -- which need not have a turn yet
+        token           BLOB NOT NULL UNIQUE,   -- SHA-256 of it
+        owner           TEXT,
+        settings        TEXT NOT NULL,          -- JSON
+        expires_at      INTEGER NOT NULL
+    ) STRICT;
+    CREATE TRIGGER sessions_end_with_their_conversation AFTER DELETE ON conversations
+    BEGIN
+        DELETE FROM sessions WHERE conversation = OLD.id;
+    END;
+",
+];
 
 /// Sets the connection up and brings the tables up to date.
 pub fn prepare(connection: &mut Connection, path: &Path) -> Result<(), HistoryError> {

@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 use audio::ogg::OggOpusWriter;
 use audio::pcm::Pcm;
 use rusqlite::{Connection, params};
-use signaling::line::Timings;
+use signaling::line::{ConversationId, Timings};
 use tokio::sync::{mpsc, oneshot};
 
-use super::HistoryError;
-use crate::call::record::{Amendment, KeepError, Kept, TurnRecord};
+use super::{HistoryError, sessions};
+use crate::call::record::{Amendment, KeepError, Kept, SessionRecord, TurnRecord};
 
 /// How many turns may wait to be written. A turn takes some 50 ms, mostly to encode; when full, a turn is refused with an
 /// error that says so, rather than holding up the call.
@@ -22,6 +22,8 @@ const JOBS_BOUND: usize = 64;
 pub enum Job {
     Keep(Box<TurnRecord>),
     Amend(Amendment),
+    KeepSession(Box<SessionRecord>),
+    ForgetSession(ConversationId),
 }
 
 type Answer = oneshot::Sender<Result<(), KeepError>>;
@@ -42,6 +44,8 @@ impl Writer {
                 let written = match job {
                     Job::Keep(turn) => scribe.keep(&turn),
                     Job::Amend(amendment) => scribe.amend(&amendment),
+                    Job::KeepSession(session) => sessions::keep(&scribe.connection, &session),
+                    Job::ForgetSession(conversation) => sessions::forget(&scribe.connection, &conversation),
                 };
                 let _ = answer.send(written.map_err(|error| KeepError::Storage(error.to_string())));
             }
@@ -159,7 +163,7 @@ fn write_ogg(path: &Path, pcm: &Pcm) -> std::io::Result<()> {
     std::fs::rename(&partial, path)
 }
 
-fn milliseconds(at: SystemTime) -> i64 {
+pub(super) fn milliseconds(at: SystemTime) -> i64 {
     at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use avatar::call::admission::{Exchange, SessionDefaults};
 use avatar::readiness::Readiness;
 use signaling::line::{
-    CallEvent, CallId, CallerAudio, FromCaller, HangUp, Line, LineEnd, Outcome, Playout, ReplyId, SessionPatch,
+    CallEvent, CallId, CallerAudio, FromCaller, HangUp, Line, LineEnd, Outcome, Playout, ReplyId, Seat, SessionPatch,
     Switchboard, ToCaller, TurnEnd,
 };
 use tokio::time::{Instant, sleep};
@@ -37,6 +37,8 @@ pub fn defaults() -> SessionDefaults {
         interrupt_response: true,
         temperature: 0.0,
         max_reply_tokens: 100,
+        resume: Duration::ZERO,
+        resume_from_history: Duration::ZERO,
     }
 }
 
@@ -46,10 +48,14 @@ impl House {
     }
 
     pub fn with(script: Script) -> Self {
+        Self::with_defaults(script, defaults())
+    }
+
+    pub fn with_defaults(script: Script, defaults: SessionDefaults) -> Self {
         let engines = Scripted::new(script);
         let book = Arc::new(Book::default());
         let exchange =
-            Exchange::new(Arc::new(Readiness::settled(Ok(engines.engines()), Vec::new())), book.clone(), defaults(), 5);
+            Exchange::new(Arc::new(Readiness::settled(Ok(engines.engines()), Vec::new())), book.clone(), defaults, 5);
         Self { engines, book, exchange }
     }
 
@@ -59,7 +65,12 @@ impl House {
     }
 
     pub fn call_with(&self, session: SessionPatch) -> Caller {
-        let seat = self.exchange.admit().unwrap();
+        let seat = self.exchange.admit(&session).unwrap();
+        self.connect(session, seat)
+    }
+
+    /// A caller for whom there is a seat.
+    pub fn connect(&self, session: SessionPatch, seat: Seat) -> Caller {
         let (line, end) = Line::new(CallId::fresh(), "test", session);
         self.exchange.connect(line, seat);
         Caller::new(end)
@@ -194,6 +205,16 @@ impl Caller {
                 }
             }
         }
+    }
+
+    /// The last thing that the line brings.
+    pub fn say_last(&self, message: FromCaller) {
+        self.end.incoming.try_send(message).unwrap();
+    }
+
+    /// How much of all replies was played.
+    pub fn heard(&self) -> Duration {
+        self.played.values().sum()
     }
 
     pub fn hang_up(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use signaling::line::{CallEvent, Outcome, Switchboard};
+use signaling::line::{CallEvent, Outcome, SessionPatch, Switchboard};
 use tokio::time::{Instant, sleep};
 
 use super::caller::{Caller, House, playing};
@@ -10,7 +10,7 @@ use super::engines::{Manner, Script};
 
 /// Whether all five places can be had.
 fn all_places_are_free(house: &House) -> bool {
-    let seats: Vec<_> = (0..5).map(|_| house.exchange.admit()).collect();
+    let seats: Vec<_> = (0..5).map(|_| house.exchange.admit(&SessionPatch::default())).collect();
     seats.iter().all(Result::is_ok)
 }
 

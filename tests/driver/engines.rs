@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use audio::pcm::{Pcm, SampleRate};
 use avatar::call::driver::Engines;
-use avatar::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
+use avatar::call::record::{Amendment, KeepError, Keeper, Kept, SessionRecord, TurnRecord};
+use avatar::call::resumption::TokenHash;
 use models::cancel::Cancelled;
 use models::error::EngineError;
 use models::llm::{GenerateRequest, Generation, LanguageModel, Piece, StopReason, TokenUsage};
@@ -277,6 +278,7 @@ pub struct Book {
     pub delay: Mutex<Duration>,
     pub kept: Arc<Mutex<Vec<TurnRecord>>>,
     pub amended: Arc<Mutex<Vec<Amendment>>>,
+    pub sessions: Mutex<Vec<SessionRecord>>,
 }
 
 impl Book {
@@ -301,6 +303,22 @@ impl Keeper for Book {
 
     fn amend(&self, amendment: Amendment) -> Kept<()> {
         self.write(&self.amended, amendment)
+    }
+
+    fn keep_session(&self, session: SessionRecord) -> Kept<()> {
+        let mut sessions = self.sessions.lock().unwrap();
+        sessions.retain(|kept| kept.conversation != session.conversation);
+        sessions.push(session);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn forget_session(&self, conversation: &ConversationId) -> Kept<()> {
+        self.sessions.lock().unwrap().retain(|kept| kept.conversation != *conversation);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn session(&self, token: &TokenHash) -> Option<SessionRecord> {
+        self.sessions.lock().unwrap().iter().find(|kept| kept.token == *token).cloned()
     }
 
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {

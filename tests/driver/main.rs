@@ -9,3 +9,4 @@ mod ending;
 mod engines;
 mod hearing;
 mod overload;
+mod resuming;

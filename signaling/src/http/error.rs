@@ -112,6 +112,9 @@ impl From<NegotiateError> for ApiError {
             NegotiateError::Refused(Refusal::EngineMissing { .. }) => {
                 Self::server(S::SERVICE_UNAVAILABLE, code, message)
             }
+            NegotiateError::Refused(Refusal::ResumeTokenInvalid) => {
+                Self::invalid(S::CONFLICT, code, message).about("session.avatar.resume_token")
+            }
             NegotiateError::Internal { .. } => {
                 tracing::error!(error = %message, "a call could not be negotiated");
                 Self::server(S::INTERNAL_SERVER_ERROR, code, message)

@@ -33,6 +33,8 @@ pub trait Negotiator: Send + Sync + 'static {
     fn add_candidates<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<(), NegotiateError>>;
     /// Restarts ICE with the client's new credentials in `fragment`; the answer is a fragment with the server's.
     fn restart<'a>(&'a self, call: &'a CallId, fragment: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>>;
+    /// Answers a whole new offer of the same client: an ICE restart after a change of network.
+    fn answer_again<'a>(&'a self, call: &'a CallId, offer: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>>;
     /// Ends a call; `false` if there is none.
     fn hang_up(&self, call: &CallId) -> bool;
 }

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
-const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match, X-OpenAI-Agents-SDK";
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match, X-OpenAI-Agents-SDK, Avatar-Resume-Token";
 const EXPOSED_HEADERS: &str = "Location, ETag, Link, Retry-After";
 /// How long a browser may remember what a preflight said, in seconds.
 const PREFLIGHT_AGE: &str = "600";

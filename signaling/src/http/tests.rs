@@ -95,6 +95,14 @@ impl Negotiator for Scripted {
         .boxed()
     }
 
+    fn answer_again<'a>(&'a self, call: &'a CallId, offer: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>> {
+        async move {
+            self.change(call, offer)?;
+            Ok("v=0\r\na=ice-ufrag:new\r\n".to_owned())
+        }
+        .boxed()
+    }
+
     fn hang_up(&self, call: &CallId) -> bool {
         let mut live = self.live.lock().unwrap();
         let before = live.len();
@@ -272,6 +280,7 @@ async fn a_server_with_keys_lets_nobody_do_anything_without_one() {
             offer("/v1/realtime/calls", OFFER),
             offer("/whip", OFFER),
             request(Method::DELETE, "/v1/realtime/calls/x", "", ""),
+            request(Method::PATCH, "/v1/realtime/calls/x", "application/sdp", OFFER),
             request(Method::POST, "/v1/realtime/calls/x/hangup", "", ""),
             request(Method::DELETE, "/whip/x", "", ""),
             request(Method::PATCH, "/whip/x", "application/trickle-ice-sdpfrag", "a=x"),

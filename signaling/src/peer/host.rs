@@ -136,7 +136,7 @@ impl PeerHost {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER_DRAIN }.into());
         }
         offer::check(offer_sdp)?;
-        let seat = self.inner.switchboard.admit()?;
+        let seat = self.inner.switchboard.admit(&options.session)?;
         let (inner, offer) = (Arc::clone(&self.inner), offer_sdp.to_owned());
         // On a task of its own: a request that is dropped half-way must not leave a half-made connection, and the call it
         // would have begun has no client.

@@ -37,7 +37,7 @@ impl Drop for Place {
 }
 
 impl Switchboard for Board {
-    fn admit(&self) -> Result<Seat, Refusal> {
+    fn admit(&self, _: &SessionPatch) -> Result<Seat, Refusal> {
         if self.taken.fetch_add(1, Ordering::SeqCst) >= self.limit {
             self.taken.fetch_sub(1, Ordering::SeqCst);
             return Err(Refusal::Full { limit: self.limit, retry_after: Duration::from_secs(1) });

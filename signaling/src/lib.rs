@@ -11,3 +11,4 @@ pub mod protocol;
 pub mod realtime;
 pub mod secret;
 pub mod whip;
+pub mod ws_chat;

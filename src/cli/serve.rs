@@ -14,6 +14,7 @@ use signaling::http::keys::Keys;
 use signaling::http::origins::Origins;
 use signaling::http::{self, Doors};
 use signaling::peer::{PeerHost, PeerSettings};
+use signaling::ws_chat::{self, ChatDoor};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tracing::info;
@@ -47,7 +48,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
         let state = ApiState { history, exchange: exchange.clone(), readiness: readiness.clone() };
         let stopping = watch::Sender::new(false);
-        let router = doors(config, peers.clone(), state);
+        let router = doors(config, peers.clone(), state, stopping.subscribe());
         open_engines(config, &readiness, stopping.subscribe());
         serve(config, listener, router, &readiness, async {
             exchange.stop();
@@ -122,7 +123,7 @@ fn peer_settings(config: &Config, address: SocketAddr) -> PeerSettings {
     }
 }
 
-fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
+fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState, stopping: watch::Receiver<bool>) -> Router {
     let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()));
     let doors = Doors {
         negotiator: peers,
@@ -130,6 +131,8 @@ fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
         origins: Origins::default(),
         ice_servers: config.ice_servers.clone(),
     };
+    let chat = ChatDoor { switchboard: state.exchange.clone(), keys: keys.clone(), stopping };
+    let chat = ws_chat::router(chat, Origins::default());
     let service = service::router(ServiceParts {
         readiness: state.readiness.clone(),
         exchange: state.exchange.clone(),
@@ -139,7 +142,7 @@ fn doors(config: &Config, peers: Arc<PeerHost>, state: ApiState) -> Router {
     });
     let guarded = api::conversations(state.clone()).merge(api::ice_servers(&config.ice_servers));
     let guarded = http::keys::require(guarded, keys);
-    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(service))
+    api::with_safe_headers(api::public(state).merge(guarded).merge(http::router(doors)).merge(chat).merge(service))
 }
 
 /// Serves until the process is told to stop; then `drain`s.

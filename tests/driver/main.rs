@@ -11,3 +11,4 @@ mod ending;
 mod engines;
 mod hearing;
 mod overload;
+mod resuming;

@@ -36,6 +36,8 @@ const FAULTS_BOUND: u32 = 50;
 const FORGIVEN_EVERY: Duration = Duration::from_millis(200);
 /// Notices that may wait for the call; positions are left out at the bound.
 const NOTICES_BOUND: usize = 256;
+/// How long a client that is hung up on may take to say that it has understood.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the call may take to hear of the end.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -251,7 +253,10 @@ impl Talk {
             tracing::warn!(call = %self.call, "a call does not take its hang-up; its line is dropped");
         }
         drop(self.incoming);
-        self.writer.close(close).await;
+        // What the client still sends is read and thrown away, or it would find its connection reset and not read why.
+        let mut stream = self.stream;
+        let discarded = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _late = tokio::join!(self.writer.close(close), tokio::time::timeout(FAREWELL, discarded));
     }
 }
 

@@ -117,7 +117,7 @@ fn gather() -> Evidence {
     let folder = TempDir::new().unwrap();
     let start = || {
         Server::start(folder.path(), None, |command| {
-            command.args(["--set", "session.temperature=0", "--set", "session.max_reply_tokens=120"]);
+            command.args(["--set", "session.temperature=0", "--set", "session.max_reply_tokens=48"]);
         })
     };
     let server = start();

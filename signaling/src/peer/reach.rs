@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 const HOLD_AFTER: Duration = Duration::from_millis(600);
 /// Packets that come so soon after one another are a steady stream.
 const STEADY_GAP: Duration = Duration::from_millis(100);
-/// So many of them in a row: half a second of 20 ms packets.
+/// So many of them: half a second of 20 ms packets. A gap halves what has been counted, so that a network which stutters before it
+/// breaks is not taken for a client with pauses.
 const STEADY: u32 = 25;
+const STEADIEST: u32 = 8 * STEADY;
 /// Other packets than audio may come so long after the last audio and mean nothing: they were sent together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
@@ -25,7 +27,8 @@ impl Reach {
     /// An audio packet came.
     pub(super) fn heard(&mut self, now: Instant) {
         let gap = self.audio.map(|last| now.saturating_duration_since(last));
-        self.steady = if gap.is_some_and(|gap| gap <= STEADY_GAP) { self.steady.saturating_add(1) } else { 0 };
+        let follows = gap.is_some_and(|gap| gap <= STEADY_GAP);
+        self.steady = if follows { (self.steady + 1).min(STEADIEST) } else { self.steady / 2 };
         self.audio = Some(now);
     }
 
@@ -62,7 +65,7 @@ mod tests {
         assert!(reach.is_lost(last + 60_000 * MS, Some(last)));
         reach.heard(last + 5_000 * MS);
         assert!(!reach.is_lost(last + 5_000 * MS, Some(last + 5_000 * MS)));
-        assert!(!reach.is_lost(last + 6_000 * MS, Some(last + 5_000 * MS)), "it is not a steady stream yet");
+        assert!(reach.is_lost(last + 6_000 * MS, Some(last + 5_000 * MS)), "it was for one packet");
     }
 
     #[test]

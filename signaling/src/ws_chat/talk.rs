@@ -42,6 +42,8 @@ const NOTICES_BOUND: usize = 256;
 /// [`READ_PATIENCE`] is enough for.
 const BETTER_BOUND: usize = 16;
 const BETTER_BYTES_BOUND: usize = 1024 * 1024;
+/// How long a client that is hung up on may take to say that it has understood.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the call may take to hear of the end.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
@@ -291,7 +293,10 @@ impl Talk {
             tracing::warn!(call = %self.call, "a call does not take its hang-up; its line is dropped");
         }
         drop(self.incoming);
-        self.writer.close(close).await;
+        // What the client still sends is read and thrown away, or it would find its connection reset and not read why.
+        let mut stream = self.stream;
+        let discarded = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _late = tokio::join!(self.writer.close(close), tokio::time::timeout(FAREWELL, discarded));
     }
 }
 

@@ -14,6 +14,7 @@ pub mod origins;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
 use self::error::ApiError;
@@ -32,6 +33,15 @@ pub struct IceServer {
     pub username: Option<String>,
     #[serde(default)]
     pub credential: Option<Secret>,
+}
+
+/// A token with which a client goes on with an earlier call, at doors whose request has no session to name it in.
+pub const RESUME_TOKEN: HeaderName = HeaderName::from_static("avatar-resume-token");
+
+/// The resume token that a request brings in its header.
+pub fn resume_token(headers: &HeaderMap) -> Option<Secret> {
+    let token = headers.get(RESUME_TOKEN)?.to_str().ok()?.trim();
+    Some(Secret::new(token)).filter(|_| !token.is_empty())
 }
 
 /// What the doors are built from.

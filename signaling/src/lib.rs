@@ -13,3 +13,4 @@ pub mod realtime;
 pub mod secret;
 pub mod switchboard;
 pub mod whip;
+pub mod ws_chat;

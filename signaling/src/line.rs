@@ -4,69 +4,25 @@
 //! both ways, and either end can hang up. WebRTC, WebSocket and SIP are makers of lines; a test with a virtual clock is
 //! another. The call never learns which it has.
 
+mod ids;
+mod items;
+
 use std::time::{Duration, Instant};
 
 use audio::pcm::Pcm;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
-pub use crate::switchboard::{Refusal, Seat, Switchboard};
+pub use self::ids::{CallId, ConversationId, ItemId, ReplyId};
+pub use self::items::{Fault, Item, ItemStatus, Medium, Role, Timings, Usage};
+use crate::secret::Secret;
+pub use crate::switchboard::{Asking, Refusal, Seat, Switchboard};
 
 /// How many [`FromCaller`] may wait for the call: five seconds of 20 ms frames. When full the door drops the newest audio
 /// frame (counted) and waits with everything else.
 pub const INCOMING_BOUND: usize = 250;
 /// How many [`ToCaller`] may wait for the door. When full the call waits: audio is already queued seconds ahead.
 pub const OUTGOING_BOUND: usize = 256;
-
-macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
-
-        impl $name {
-            /// A fresh one, unique and ordered by time.
-            pub fn fresh() -> Self {
-                Self(format!(concat!($prefix, "{}"), Uuid::now_v7().simple()))
-            }
-
-            /// One that came from outside (a client's item id, a path).
-            pub fn from_text(text: impl Into<String>) -> Self {
-                Self(text.into())
-            }
-
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-identifier!(
-    /// One call, from answer to hang-up. Stands in `Location: /v1/realtime/calls/{id}`.
-    CallId, "rtc_");
-identifier!(
-    /// One item of a conversation: what one side said in one turn.
-    ItemId, "item_");
-identifier!(
-    /// One reply of the avatar, spoken or cut.
-    ReplyId, "resp_");
-identifier!(
-    /// A talk with its memory; outlives a call.
-    ConversationId, "conv_");
-
-impl ItemId {
-    /// As the item before another: that one is the first of the conversation.
-    pub const ROOT: &str = "root";
-}
 
 /// What a call is given by its door.
 pub struct Line {
@@ -205,6 +161,8 @@ pub struct SessionPatch {
     pub interrupt_response: Option<bool>,
     /// Go on with an earlier conversation.
     pub conversation: Option<ConversationId>,
+    /// Go on with the call, or the session, that this token was told for.
+    pub resume: Option<Secret>,
 }
 
 /// What a client may ask of a call.
@@ -249,45 +207,25 @@ pub enum Ask {
     Unintelligible(Fault),
 }
 
-/// Who an item is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    System,
-    User,
-    Assistant,
-}
-
-/// How an item came to be written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
-    /// Spoken: the text is a transcript.
-    Voice,
-    Text,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    pub id: ItemId,
-    pub role: Role,
-    pub medium: Medium,
-    /// What was said; for a reply that was cut, what was heard of it.
-    pub text: String,
-    pub status: ItemStatus,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ItemStatus {
-    InProgress,
-    Completed,
-    Incomplete,
-}
-
 /// What a call tells its client. One module a protocol maps these to its own words.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallEvent {
     SessionCreated(Session),
     SessionUpdated(Session),
+    /// The talk that a token was told for goes on; `reply` is the one that is heard on from where it broke off. The last items
+    /// and that reply are told again after it, under their ids.
+    SessionResumed {
+        conversation: ConversationId,
+        from: ResumedFrom,
+        reply: Option<ReplyId>,
+    },
+    /// With this token another call can go on with this talk, for so long after this one has lost its line. Each token is good
+    /// once.
+    SessionResumable {
+        conversation: ConversationId,
+        token: Secret,
+        expires_after: Duration,
+    },
     /// `at` is on the caller's audio clock: time since the call's first sample.
     SpeechStarted {
         item: ItemId,
@@ -390,6 +328,16 @@ impl HqAudio {
     }
 }
 
+/// Where a talk that goes on was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumedFrom {
+    /// The call still ran: all of it is there, and an unfinished reply goes on.
+    Memory,
+    /// The call has ended: settings and finished turns are there.
+    History,
+}
+
 /// How a reply ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -399,49 +347,4 @@ pub enum Outcome {
     /// The client asked to stop.
     ClientCancelled,
     Failed(Fault),
-}
-
-/// Tokens read and written for a reply.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub input_tokens: u32,
-    /// Of the input, how many were still in the key-value cache.
-    pub cached_tokens: u32,
-    pub output_tokens: u32,
-    /// Oldest messages of the conversation that the model's context had no room for.
-    pub dropped_messages: u32,
-}
-
-/// An error as a client sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// `invalid_request_error`, `server_error`, …
-    pub kind: &'static str,
-    /// One word a program can match on.
-    pub code: &'static str,
-    /// What happened and what to do, for a person.
-    pub message: String,
-    /// Which field was wrong.
-    pub param: Option<String>,
-    /// The client event that caused it.
-    pub event_id: Option<String>,
-}
-
-/// When each stage of a turn was reached, measured from the arrival of the packet with the caller's last voiced sample.
-/// A stage that was overlapped with the wait for the turn's end can be earlier than the commit. `None`: not reached.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Timings {
-    pub item: Option<ItemId>,
-    pub reply: Option<ReplyId>,
-    /// The turn was judged over.
-    pub turn_commit: Option<Duration>,
-    /// Its final transcript was there.
-    pub text_final: Option<Duration>,
-    pub first_token: Option<Duration>,
-    /// The first clause that was given to the voice was complete.
-    pub first_sentence: Option<Duration>,
-    /// The voice's first audio was queued.
-    pub first_audio: Option<Duration>,
-    /// The first packet with audible reply audio was sent: voice-to-voice.
-    pub first_packet: Option<Duration>,
 }

@@ -39,7 +39,9 @@ impl NegotiateError {
     /// Whether the client has to send something else (4xx) rather than try again (5xx).
     pub fn is_clients_fault(&self) -> bool {
         match self {
-            Self::Refused(refusal) => matches!(refusal, Refusal::NoSuchConversation(_)),
+            Self::Refused(refusal) => {
+                matches!(refusal, Refusal::NoSuchConversation(_) | Refusal::ResumeTokenInvalid)
+            }
             Self::Internal { .. } => false,
             _ => true,
         }
@@ -64,6 +66,7 @@ impl NegotiateError {
             Self::Refused(Refusal::Draining { .. }) => "server_draining",
             Self::Refused(Refusal::Quota { .. }) => "quota_exceeded",
             Self::Refused(Refusal::NoSuchConversation(_)) => "conversation_not_found",
+            Self::Refused(Refusal::ResumeTokenInvalid) => "resume_token_invalid",
             Self::UnknownCall(_) => "call_not_found",
             Self::Internal { .. } => "internal_error",
         }

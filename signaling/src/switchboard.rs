@@ -3,24 +3,44 @@
 use std::time::Duration;
 
 use crate::grant::Grant;
-use crate::line::{ConversationId, Line};
+use crate::line::{ConversationId, Line, SessionPatch};
+
+/// Who asks for a call, and for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// The key that was given out which the caller holds; `None`: one of the server's own, or the server has none.
+    pub grant: Option<&'a Grant>,
+    pub session: &'a SessionPatch,
+}
+
+impl Asking<'_> {
+    /// Whose the call will be; see [`Line::owner`].
+    pub fn owner(&self) -> Option<&str> {
+        self.grant.map(|grant| grant.key.as_str())
+    }
+}
 
 /// What takes the calls that doors bring. Implemented by the call core, and by tests.
 pub trait Switchboard: Send + Sync + 'static {
-    /// Reserves a place for one more call, before any of its resources are made. Dropping the seat frees it. `grant` is the key
-    /// that was given out which the caller holds, `conversation` the one to go on with: another's is refused like one that
-    /// does not exist.
-    fn admit(&self, grant: Option<&Grant>, conversation: Option<&ConversationId>) -> Result<Seat, Refusal>;
-    /// Starts the call on its own task. The seat is held until the call has ended.
+    /// Reserves a place for one more call, before any of its resources are made. Dropping the seat frees it. Whoever asks with
+    /// the token of a call that still runs takes that call's place; a conversation or a token that is another's is refused like
+    /// one that does not exist.
+    fn admit(&self, asking: Asking<'_>) -> Result<Seat, Refusal>;
+    /// Starts the call on its own task, or goes on with the one that the token names. The seat is held until the call has ended.
     fn connect(&self, line: Line, seat: Seat);
 }
 
 /// A reserved place among the calls; freed when dropped.
-pub struct Seat(#[expect(dead_code, reason = "held for its drop")] Box<dyn std::any::Any + Send + Sync>);
+pub struct Seat(Box<dyn std::any::Any + Send + Sync>);
 
 impl Seat {
     pub fn new(held: impl std::any::Any + Send + Sync) -> Self {
         Self(Box::new(held))
+    }
+
+    /// Whether it is such a thing that is held.
+    pub fn holds<T: std::any::Any>(&self) -> bool {
+        self.0.is::<T>()
     }
 }
 
@@ -41,4 +61,6 @@ pub enum Refusal {
     /// There is none of that id, or it is another's.
     #[error("there is no conversation `{0}`; leave `avatar.conversation_id` out to begin one")]
     NoSuchConversation(ConversationId),
+    #[error("the resume token is unknown, was used already, or has expired; call without one to begin anew")]
+    ResumeTokenInvalid,
 }

@@ -106,11 +106,7 @@ async fn a_port_in_use_is_named_in_the_error() {
     let settings = signaling::peer::PeerSettings { bind: address, ..Default::default() };
     struct Nobody;
     impl signaling::line::Switchboard for Nobody {
-        fn admit(
-            &self,
-            _: Option<&signaling::grant::Grant>,
-            _: Option<&signaling::line::ConversationId>,
-        ) -> Result<signaling::line::Seat, signaling::line::Refusal> {
+        fn admit(&self, _: signaling::line::Asking<'_>) -> Result<signaling::line::Seat, signaling::line::Refusal> {
             Ok(signaling::line::Seat::new(()))
         }
         fn connect(&self, _: signaling::line::Line, _: signaling::line::Seat) {}

@@ -1,17 +1,17 @@
 //! Which calls are let in: a fixed number of places, a clear refusal beyond, and a drain at the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use signaling::grant::Grant;
-use signaling::line::{CallId, ConversationId, Line, Refusal, Seat, Session, SessionPatch, Switchboard, TurnEnd};
+use signaling::line::{Asking, ConversationId, Line, Refusal, Seat, Session, Switchboard, TurnEnd};
+use signaling::secret::Secret;
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
 use super::allowance::Allowances;
-use super::driver::{Writing, drive};
-use super::record::Keeper;
+use super::driver::{Stay, Writing, drive};
+use super::record::{Keeper, SessionRecord, SessionSettings};
+use super::resumption::{Claim, Resumptions, TokenHash};
 use crate::readiness::{Readiness, Unready};
 
 /// When a refused caller may try again: about the length of one short talk turn, so that a freed place is found soon.
@@ -30,6 +30,10 @@ pub struct SessionDefaults {
     pub temperature: f64,
     /// Longest reply, tokens.
     pub max_reply_tokens: usize,
+    /// How long a call that has lost its line waits for another; zero: not at all.
+    pub resume: Duration,
+    /// How long a session can be gone on with when its call has ended; zero: not at all.
+    pub resume_from_history: Duration,
 }
 
 /// Takes calls from every door.
@@ -42,9 +46,11 @@ pub struct Exchange {
     places: Arc<Semaphore>,
     /// What keys that were given out may use; without, no less than the server's own.
     allowances: Option<Allowances>,
-    draining: AtomicBool,
+    /// No more calls are let in, and none waits for another line.
+    draining: watch::Sender<bool>,
     /// How many calls run.
     active: watch::Sender<usize>,
+    resumptions: Resumptions,
 }
 
 impl Exchange {
@@ -57,8 +63,9 @@ impl Exchange {
             limit,
             places: Arc::new(Semaphore::new(limit)),
             allowances: None,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             active: watch::Sender::new(0),
+            resumptions: Resumptions::default(),
         }
     }
 
@@ -88,7 +95,7 @@ impl Exchange {
 
     /// Lets no more calls in.
     pub fn stop(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
     }
 
     /// Waits at most `grace` for the calls that run.
@@ -103,28 +110,57 @@ impl Exchange {
         owner.is_none_or(|owner| self.keeper.is_open_to(conversation, owner))
     }
 
-    fn session(&self, call: CallId, model: String, asked: &SessionPatch, owner: Option<&str>) -> Session {
-        let defaults = &self.defaults;
-        // The door has asked before; it may have been deleted since.
-        let asked_for = asked.conversation.clone().filter(|conversation| self.may_continue(conversation, owner));
+    /// The session that a token names to `owner`, and that no call keeps any longer.
+    fn kept(&self, token: &Secret, owner: Option<&str>) -> Option<SessionRecord> {
+        self.keeper.session(&TokenHash::of(token)).filter(|kept| kept.owner.as_deref() == owner)
+    }
+
+    /// What the client asks for, over what was kept, over what is the default.
+    fn session(&self, model: String, line: &Line, kept: Option<SessionRecord>) -> Session {
+        let asked = &line.session;
+        let (conversation, defaults) = match kept {
+            Some(SessionRecord { conversation, settings, .. }) => (Some(conversation), settings),
+            None => (asked.conversation.clone(), self.settings()),
+        };
+        // It was asked before; it may have been deleted since.
+        let conversation = conversation.filter(|conversation| self.may_continue(conversation, line.owner.as_deref()));
         Session {
-            call,
-            conversation: asked_for.unwrap_or_else(ConversationId::fresh),
+            call: line.call.clone(),
+            conversation: conversation.unwrap_or_else(ConversationId::fresh),
             model,
-            instructions: asked.instructions.clone().unwrap_or_else(|| defaults.instructions.clone()),
-            voice: asked.voice.clone().unwrap_or_else(|| defaults.voice.clone()),
-            language: asked.language.clone().unwrap_or_else(|| defaults.language.clone()),
+            instructions: asked.instructions.clone().unwrap_or(defaults.instructions),
+            voice: asked.voice.clone().unwrap_or(defaults.voice),
+            language: asked.language.clone().unwrap_or(defaults.language),
             turn_end: asked.turn_end.unwrap_or(defaults.turn_end),
-            create_response: asked.create_response.unwrap_or(true),
+            create_response: asked.create_response.unwrap_or(defaults.create_response),
             interrupt_response: asked.interrupt_response.unwrap_or(defaults.interrupt_response),
+        }
+    }
+
+    fn settings(&self) -> SessionSettings {
+        let defaults = &self.defaults;
+        SessionSettings {
+            instructions: defaults.instructions.clone(),
+            voice: defaults.voice.clone(),
+            language: defaults.language.clone(),
+            turn_end: defaults.turn_end,
+            create_response: true,
+            interrupt_response: defaults.interrupt_response,
         }
     }
 }
 
 impl Switchboard for Exchange {
-    fn admit(&self, grant: Option<&Grant>, conversation: Option<&ConversationId>) -> Result<Seat, Refusal> {
-        if self.draining.load(Ordering::Relaxed) {
+    fn admit(&self, asking: Asking<'_>) -> Result<Seat, Refusal> {
+        if *self.draining.borrow() {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER });
+        }
+        if let Some(token) = &asking.session.resume {
+            // Its call has a place already, and one of its key's.
+            if let Some(claim) = self.resumptions.claim(token, asking.owner()) {
+                return Ok(Seat::new(claim));
+            }
+            self.kept(token, asking.owner()).ok_or(Refusal::ResumeTokenInvalid)?;
         }
         match self.readiness.calls() {
             Ok(_) => {}
@@ -133,12 +169,12 @@ impl Switchboard for Exchange {
                 return Err(Refusal::EngineMissing { what: missing.what, hint: missing.hint });
             }
         }
-        if let Some(conversation) = conversation
-            && !self.may_continue(conversation, grant.map(|grant| grant.key.as_str()))
+        if let Some(conversation) = &asking.session.conversation
+            && !self.may_continue(conversation, asking.owner())
         {
             return Err(Refusal::NoSuchConversation(conversation.clone()));
         }
-        let allowed = self.allowances.as_ref().zip(grant);
+        let allowed = self.allowances.as_ref().zip(asking.grant);
         let own = allowed.map(|(allowances, grant)| allowances.place(grant, SystemTime::now())).transpose()?;
         let full = |_| Refusal::Full { limit: self.limit, retry_after: RETRY_AFTER };
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
@@ -149,10 +185,26 @@ impl Switchboard for Exchange {
         // None is admitted without engines.
         let Ok(engines) = self.readiness.calls() else { return };
         let owner = line.owner.clone();
-        let session = self.session(line.call.clone(), engines.llm.name(), &line.session, owner.as_deref());
+        let resume = line.session.resume.clone();
+        let Some(line) = self.resumptions.attach(line) else { return };
+        let kept = resume.as_ref().and_then(|token| self.kept(token, owner.as_deref()));
+        if resume.is_some() && (kept.is_none() || seat.holds::<Claim>()) {
+            tracing::info!(call = %line.call, "another line was quicker, or the call has ended; this one is hung up");
+            return;
+        }
+        let resumed = kept.is_some();
+        let session = self.session(engines.llm.name(), &line, kept);
+        let SessionDefaults { resume, resume_from_history, .. } = self.defaults;
+        let stay = Stay {
+            patience: resume,
+            kept_for: resume_from_history,
+            resumed,
+            calls: self.resumptions.clone(),
+            stopping: self.draining.subscribe(),
+        };
         let writing = Writing { temperature: self.defaults.temperature, max_tokens: self.defaults.max_reply_tokens };
         let span = tracing::info_span!("call", id = %line.call);
-        let call = drive(line, session, writing, engines, Arc::clone(&self.keeper)).instrument(span);
+        let call = drive(line, session, writing, engines, Arc::clone(&self.keeper), stay).instrument(span);
         let counted = Counted::new(&self.active);
         let held = (counted, seat);
         match self.allowances.as_ref().zip(owner) {

@@ -55,6 +55,18 @@ impl Dialogue {
         self.items.iter().find(|item| &item.id == id)
     }
 
+    /// The item before another; `None` if that is the first, or is not there.
+    pub fn before(&self, id: &ItemId) -> Option<ItemId> {
+        let at = self.items.iter().position(|item| &item.id == id)?;
+        at.checked_sub(1).and_then(|before| self.items.get(before)).map(|item| item.id.clone())
+    }
+
+    /// The last items, at most `count`, oldest first, each with the one before it.
+    pub fn latest(&self, count: usize) -> Vec<(Item, Option<ItemId>)> {
+        let from = self.items.len().saturating_sub(count);
+        self.items.iter().skip(from).map(|item| (item.clone(), self.before(&item.id))).collect()
+    }
+
     pub fn retrieve(&self, id: &ItemId) -> Result<&Item, Fault> {
         self.get(id).ok_or_else(|| unknown_item(id, "item_id"))
     }

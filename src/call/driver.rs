@@ -1,20 +1,25 @@
 //! The one task a call has: owns its clock and channels, gives the conversation what happens, carries out what it wants.
 
+mod asking;
+mod voicing;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use models::llm::{GenerateRequest, LanguageModel, Message, Piece, Sampling};
-use models::stt::{SpeechToText, TranscribeRequest, Urgency};
+use models::llm::{LanguageModel, Sampling};
+use models::stt::{SpeechToText, TranscribeRequest};
 use models::tts::{SpeakRequest, TextToSpeech};
-use models::vad::{TurnModel, VoiceDetector, VoiceStream, WINDOW};
-use signaling::line::{Ask, CallEvent, FromCaller, HangUp, Line, ReplyId, Session, SessionPatch, ToCaller};
-use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use models::vad::{TurnModel, VoiceDetector};
+use signaling::line::{Ask, CallEvent, FromCaller, HangUp, Line, Session, SessionPatch, ToCaller};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
 
-use super::conversation::{Conversation, Opening};
+use self::voicing::Voicing;
+use super::conversation::{Conversation, Opening, Resumable, Return};
 use super::floor::FloorSettings;
 use super::record::Keeper;
-use super::step::{AskId, Input, Made, Step};
+use super::resumption::{Attach, Resumptions, TokenHash, fresh_token};
+use super::step::{Input, Step};
 use super::tasks::Tasks;
 
 /// How many answers of engines may wait for the call; when full the engines' tasks wait, and with them the engines' streams.
@@ -56,10 +61,34 @@ impl Writing {
     }
 }
 
-/// Drives one call until either end hangs up.
-pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engines, keeper: Arc<dyn Keeper>) {
+/// How a call may outlive its line.
+pub struct Stay {
+    /// How long another line is waited for once one is lost; zero: not at all.
+    pub patience: Duration,
+    /// How long its session is kept in the history; zero: not at all.
+    pub kept_for: Duration,
+    /// The call goes on with a session that was kept.
+    pub resumed: bool,
+    /// Where lines that take over come from.
+    pub calls: Resumptions,
+    /// Becomes true when the server stops: nobody is waited for any more.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// While another line is being connected, how often to look whether it has come to nothing.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Drives one call until either end hangs up, or its line is lost and no other comes.
+pub async fn drive(
+    line: Line,
+    session: Session,
+    writing: Writing,
+    engines: Engines,
+    keeper: Arc<dyn Keeper>,
+    stay: Stay,
+) {
     let (answers_tx, mut answers) = mpsc::channel(ANSWERS_BOUND);
-    let Line { call, door, session: _, owner, mut incoming, outgoing } = line;
+    let Line { call, door, session: _, owner, incoming, outgoing } = line;
     let earlier = match keeper.recall(&session.conversation).await {
         Ok(items) => items,
         Err(error) => {
@@ -68,45 +97,92 @@ pub async fn drive(line: Line, session: Session, writing: Writing, engines: Engi
         }
     };
     let mut attendance = keeper.attend(&session.conversation);
+    let Stay { patience, kept_for, resumed, calls, mut stopping } = stay;
+    let token = fresh_token();
+    let (listed, mut lines) = calls.list(&token, owner.clone());
+    let hash = TokenHash::of(&token);
+    let expires_after = patience.max(kept_for);
+    let resumable = (!expires_after.is_zero()).then_some(Resumable { token, expires_after });
     let voices = engines.tts.voices().iter().map(|voice| voice.id.clone());
     let voices = voices.chain(engines.tts.added_voice(&session.voice)).collect();
-    let epoch = (now(), SystemTime::now());
-    let opening = Opening { session, door, owner, floor: FloorSettings::default(), voices, earlier, epoch };
+    let opening = Opening {
+        session,
+        door,
+        owner: owner.clone(),
+        floor: FloorSettings::default(),
+        voices,
+        earlier,
+        resumed,
+        resumable,
+        epoch: (now(), SystemTime::now()),
+    };
     let mut driver = Driver {
         voicing: Voicing::new(engines.vad.stream()),
         conversation: Conversation::new(opening),
         engines,
         writing,
         keeper,
-        outgoing,
+        outgoing: Some(outgoing),
         answers: answers_tx,
         tasks: Tasks::default(),
+        ticket: Ticket { owner, hash, kept_for, expires_after },
     };
     info!(%call, door, "call begins");
+    let mut incoming = Some(incoming);
+    // Until when another line is waited for.
+    let mut until: Option<Instant> = None;
     let hang_up = loop {
-        if let Err(gone) = driver.carry_out().await {
-            break gone;
-        }
-        attendance.set_engaged(driver.conversation.is_engaged());
-        // Answers first: they are what a person waits for, and each makes room for the next.
-        tokio::select! {
-            biased;
-            Some(input) = answers.recv() => driver.conversation.handle(now(), input),
-            message = incoming.recv() => match message {
-                Some(FromCaller::HungUp(reason)) => break reason,
-                Some(message) => driver.hear(message),
-                None => break HangUp::Vanished,
-            },
-            audio = attendance.better() => {
-                if let Err(gone) = driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await {
-                    break gone;
+        let lost = if driver.carry_out().await.is_err() {
+            true
+        } else {
+            // A call that waits for another line lets work that can wait go on.
+            attendance.set_engaged(incoming.is_some() && driver.conversation.is_engaged());
+            // Answers first: they are what a person waits for, and each makes room for the next.
+            tokio::select! {
+                biased;
+                Some(input) = answers.recv() => {
+                    driver.conversation.handle(now(), input);
+                    false
+                }
+                Some(attach) = lines.recv() => {
+                    info!(%call, into = %attach.line.call, door = attach.line.door, "call goes on");
+                    until = None;
+                    incoming = Some(driver.attach(attach));
+                    false
+                }
+                message = hear_from(incoming.as_mut()) => match message {
+                    Some(FromCaller::HungUp(HangUp::Vanished)) | None => true,
+                    Some(FromCaller::HungUp(reason)) => break reason,
+                    Some(message) => {
+                        driver.hear(message);
+                        false
+                    }
+                },
+                // Told to a line; without one it is told to the next.
+                audio = attendance.better(), if incoming.is_some() => {
+                    driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await.is_err()
+                }
+                () = given_up(until, &mut stopping) => {
+                    if *stopping.borrow() || listed.leave() {
+                        break HangUp::Vanished;
+                    }
+                    until = Some(now() + LOOK_AGAIN);
+                    false
                 }
             }
+        };
+        if lost {
+            if patience.is_zero() {
+                break HangUp::Vanished;
+            }
+            info!(%call, "the line is lost; another may take over");
+            (incoming, until) = (None, Some(now() + patience));
+            driver.leave();
         }
     };
     // Answers are taken no more, so that nobody waits to give one.
-    drop(answers);
-    driver.end().await;
+    drop((answers, lines, listed));
+    driver.end(hang_up).await;
     info!(%call, ?hang_up, "call ended");
 }
 
@@ -114,15 +190,44 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
+/// What the line brings next; without one, nothing ever.
+async fn hear_from(incoming: Option<&mut mpsc::Receiver<FromCaller>>) -> Option<FromCaller> {
+    match incoming {
+        Some(incoming) => incoming.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until nobody is waited for any more: at `until`, or when the server stops; never, while there is a line.
+async fn given_up(until: Option<Instant>, stopping: &mut watch::Receiver<bool>) {
+    let Some(until) = until else { return std::future::pending().await };
+    let stopped = stopping.wait_for(|stopping| *stopping);
+    let _either = tokio::time::timeout_at(until.into(), stopped).await;
+}
+
+/// The door takes nothing any more.
+struct Gone;
+
 struct Driver {
     conversation: Conversation,
     voicing: Voicing,
     engines: Engines,
     writing: Writing,
     keeper: Arc<dyn Keeper>,
-    outgoing: mpsc::Sender<ToCaller>,
+    /// `None` while there is no line.
+    outgoing: Option<mpsc::Sender<ToCaller>>,
     answers: mpsc::Sender<Input>,
     tasks: Tasks,
+    ticket: Ticket,
+}
+
+/// By what the session is found again.
+struct Ticket {
+    owner: Option<String>,
+    hash: TokenHash,
+    kept_for: Duration,
+    /// How long the token is good for anything.
+    expires_after: Duration,
 }
 
 impl Driver {
@@ -146,8 +251,25 @@ impl Driver {
         self.conversation.handle(now(), input);
     }
 
+    /// The line is lost: the door is told by its end.
+    fn leave(&mut self) {
+        self.outgoing = None;
+        self.conversation.leave(now());
+    }
+
+    /// Another line takes over; gives what comes from it.
+    fn attach(&mut self, attach: Attach) -> mpsc::Receiver<FromCaller> {
+        let Attach { line: Line { call, door, session: patch, owner: _, incoming, outgoing }, token } = attach;
+        self.outgoing = Some(outgoing);
+        self.voicing = Voicing::new(self.engines.vad.stream());
+        self.ticket.hash = TokenHash::of(&token);
+        let next = Resumable { token, expires_after: self.ticket.expires_after };
+        self.conversation.resume(now(), Return { call, door, patch, next });
+        incoming
+    }
+
     /// Does all that the conversation wants done.
-    async fn carry_out(&mut self) -> Result<(), HangUp> {
+    async fn carry_out(&mut self) -> Result<(), Gone> {
         while let Some(step) = self.conversation.next_step() {
             match step {
                 Step::Tell(event) => {
@@ -168,7 +290,7 @@ impl Driver {
                     self.synthesize(reply, sentence, SpeakRequest { text, voice, deadline });
                 }
                 Step::Abandon { reply } => self.tasks.abandon(&reply),
-                other @ (Step::Keep(_) | Step::Amend(_)) => self.keep(other),
+                other @ (Step::Keep(_) | Step::Amend(_) | Step::KeepSession(_)) => self.keep(other),
             }
         }
         Ok(())
@@ -183,163 +305,34 @@ impl Driver {
         self.conversation.forget_voice(&voice)
     }
 
-    async fn send(&mut self, message: ToCaller) -> Result<(), HangUp> {
-        match tokio::time::timeout(DOOR_PATIENCE, self.outgoing.send(message)).await {
+    async fn send(&mut self, message: ToCaller) -> Result<(), Gone> {
+        let Some(outgoing) = &self.outgoing else { return Ok(()) };
+        match tokio::time::timeout(DOOR_PATIENCE, outgoing.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(HangUp::Vanished),
+            Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
 
-    fn transcribe(&mut self, ask: AskId, urgency: Urgency, request: TranscribeRequest) {
-        let answers = self.answers.clone();
-        let transcription = self.engines.stt.transcribe(request);
-        self.tasks.transcribe(ask, urgency, async move {
-            let result = match transcription {
-                Ok(transcription) => transcription.finished().await,
-                Err(error) => Err(error),
-            };
-            let _ = answers.send(Input::Transcribed { ask, result }).await;
-        });
-    }
-
-    fn judge(&mut self, pause: u64, utterance: Vec<f32>) {
-        let Some(turn_model) = &self.engines.turn else { return };
-        let judgement = turn_model.judge(utterance);
-        let answers = self.answers.clone();
-        self.tasks.judge(async move {
-            match judgement.await {
-                Ok(sounds_finished) => {
-                    let _ = answers.send(Input::Judged { pause, sounds_finished }).await;
-                }
-                Err(error) => debug!(%error, "the turn model gave no opinion; silence and words decide"),
-            }
-        });
-    }
-
-    fn generate(&mut self, reply: ReplyId, messages: Vec<Message>) {
-        let request = GenerateRequest {
-            conversation: self.conversation.id().as_str().to_owned(),
-            messages,
-            sampling: self.writing.sampling(),
-        };
-        let generation = self.engines.llm.generate(request);
-        let answers = self.answers.clone();
-        let id = reply.clone();
-        self.tasks.reply(&reply, async move {
-            let send = |piece| answers.send(Input::Wrote { reply: id.clone(), piece });
-            let mut generation = match generation {
-                Ok(generation) => generation,
-                Err(error) => {
-                    let _ = send(Err(error)).await;
-                    return;
-                }
-            };
-            let mut done = false;
-            while let Some(piece) = generation.next().await {
-                done = matches!(piece, Ok(Piece::Done { .. }) | Err(_));
-                if send(piece).await.is_err() {
-                    return;
-                }
-            }
-            if !done {
-                let _ = send(Err(models::error::EngineError::Stopped { engine: "language model" })).await;
-            }
-        });
-    }
-
-    fn synthesize(&mut self, reply: ReplyId, sentence: usize, request: SpeakRequest) {
-        let speech = self.engines.tts.speak(request);
-        let answers = self.answers.clone();
-        let id = reply.clone();
-        self.tasks.reply(&reply, async move {
-            let send = |made| answers.send(Input::Voiced { reply: id.clone(), sentence, made });
-            let mut speech = match speech {
-                Ok(speech) => speech,
-                Err(error) => {
-                    let _ = send(Made::Failed(error)).await;
-                    return;
-                }
-            };
-            while let Some(chunk) = speech.next().await {
-                let failed = chunk.is_err();
-                if send(chunk.map_or_else(Made::Failed, Made::Chunk)).await.is_err() || failed {
-                    return;
-                }
-            }
-            let _ = send(Made::All).await;
-        });
-    }
-
-    fn keep(&mut self, step: Step) {
-        match step {
-            Step::Keep(record) => {
-                let reply = record.answer.as_ref().map(|answer| answer.reply.clone());
-                let kept = self.keeper.keep(*record);
-                let answers = self.answers.clone();
-                self.tasks.keep(async move {
-                    let result = kept.await.map_err(|error| error.to_string());
-                    if let Err(error) = &result {
-                        warn!(%error, "a turn could not be written down");
-                    }
-                    if let Some(reply) = reply {
-                        let _ = answers.send(Input::Kept { reply, result }).await;
-                    }
-                });
-            }
-            Step::Amend(amendment) => {
-                let kept = self.keeper.amend(*amendment);
-                self.tasks.keep(async move {
-                    if let Err(error) = kept.await {
-                        warn!(%error, "what was heard of a reply could not be written down");
-                    }
-                });
-            }
-            _ => {}
-        }
-    }
-
-    /// The line is gone: writes down what is unfinished, and lets go of everything else.
-    async fn end(mut self) {
+    /// The call is over: writes down what is unfinished, and lets go of everything else.
+    async fn end(mut self, why: HangUp) {
         self.conversation.end();
         while let Some(step) = self.conversation.next_step() {
             self.keep(step);
         }
-        let _ = self.outgoing.try_send(ToCaller::HangUp);
+        if why == HangUp::ByCaller && !self.ticket.kept_for.is_zero() {
+            // Whoever says goodbye does not come back.
+            let forgotten = self.keeper.forget_session(self.conversation.id());
+            self.tasks.keep(async move {
+                if let Err(error) = forgotten.await {
+                    warn!(%error, "a session that is over could not be forgotten");
+                }
+            });
+        }
+        if let Some(outgoing) = &self.outgoing {
+            let _ = outgoing.try_send(ToCaller::HangUp);
+        }
         self.engines.llm.forget(self.conversation.id().as_str());
         self.tasks.finish().await;
-    }
-}
-
-/// Cuts the caller's frames into voice-activity windows and asks for each.
-struct Voicing {
-    stream: Box<dyn VoiceStream>,
-    rest: Vec<f32>,
-    failed: bool,
-}
-
-impl Voicing {
-    fn new(stream: Box<dyn VoiceStream>) -> Self {
-        Self { stream, rest: Vec::with_capacity(2 * WINDOW), failed: false }
-    }
-
-    /// The speech probability of each window that `samples` complete.
-    fn hear(&mut self, samples: &[f32]) -> Vec<f32> {
-        self.rest.extend_from_slice(samples);
-        let mut probabilities = Vec::new();
-        let mut windows = self.rest.chunks_exact(WINDOW);
-        for window in &mut windows {
-            let Ok(window) = <&[f32; WINDOW]>::try_from(window) else { break };
-            let probability = self.stream.push(window).unwrap_or_else(|error| {
-                if !std::mem::replace(&mut self.failed, true) {
-                    warn!(%error, "voice activity cannot be told; hearing silence");
-                }
-                0.0
-            });
-            probabilities.push(probability);
-        }
-        let rest = windows.remainder().to_vec();
-        self.rest = rest;
-        probabilities
     }
 }
 

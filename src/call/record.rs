@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use super::attendance::Attendance;
 use audio::pcm::Pcm;
-use signaling::line::{CallId, ConversationId, Item, ItemId, ReplyId, Timings};
+use serde::{Deserialize, Serialize};
+use signaling::line::{CallId, ConversationId, Item, ItemId, ReplyId, Session, Timings, TurnEnd};
+
+use super::resumption::TokenHash;
 
 /// One turn: what the caller said and what came back, either of which may be missing.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +64,41 @@ pub struct Amendment {
     pub played: Duration,
 }
 
+/// A session as it is kept, so that the holder of its token can go on with it when its call has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRecord {
+    pub conversation: ConversationId,
+    /// Whose key it is bound to.
+    pub owner: Option<String>,
+    pub token: TokenHash,
+    pub settings: SessionSettings,
+    pub expires_at: SystemTime,
+}
+
+/// What a client can set of its session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionSettings {
+    pub instructions: String,
+    pub voice: String,
+    pub language: Option<String>,
+    pub turn_end: TurnEnd,
+    pub create_response: bool,
+    pub interrupt_response: bool,
+}
+
+impl SessionSettings {
+    pub fn of(session: &Session) -> Self {
+        Self {
+            instructions: session.instructions.clone(),
+            voice: session.voice.clone(),
+            language: session.language.clone(),
+            turn_end: session.turn_end,
+            create_response: session.create_response,
+            interrupt_response: session.interrupt_response,
+        }
+    }
+}
+
 pub type Kept<T> = Pin<Box<dyn Future<Output = Result<T, KeepError>> + Send>>;
 
 /// Why a turn could not be written down.
@@ -77,6 +115,12 @@ pub trait Keeper: Send + Sync + 'static {
     /// Resolves when the turn would survive the process being killed.
     fn keep(&self, turn: TurnRecord) -> Kept<()>;
     fn amend(&self, amendment: Amendment) -> Kept<()>;
+    /// Keeps a session in place of what was kept of the same conversation.
+    fn keep_session(&self, session: SessionRecord) -> Kept<()>;
+    /// Nobody will go on with this session.
+    fn forget_session(&self, conversation: &ConversationId) -> Kept<()>;
+    /// The session that a token was told for, unless it has expired. Asked before a call is let in: it must not take long.
+    fn session(&self, token: &TokenHash) -> Option<SessionRecord>;
     /// The items of an earlier conversation, oldest first; empty if there is none of that name.
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>>;
     /// A call of that conversation begins.

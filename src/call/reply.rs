@@ -9,6 +9,8 @@ use audio::pcm::Pcm;
 use models::text::sentences::{Sentence, SentenceSplitter};
 use signaling::line::{ItemId, ReplyId};
 
+use super::progress::Progress;
+
 /// How far ahead of the listener speech is made. More would be thrown away when the caller interrupts; less would starve
 /// the listener when five calls share one voice.
 pub const LEAD: Duration = Duration::from_secs(6);
@@ -39,6 +41,7 @@ pub struct Reply {
     /// All audio made so far; what there was of it before a cut.
     audio: Option<Pcm>,
     played: Duration,
+    progress: Progress,
 }
 
 impl Reply {
@@ -53,6 +56,7 @@ impl Reply {
             making: false,
             audio: None,
             played: Duration::ZERO,
+            progress: Progress::default(),
         }
     }
 
@@ -150,8 +154,27 @@ impl Reply {
         self.played = self.played.max(played);
     }
 
+    /// At `now`, `played` had been played.
+    pub fn mark_played(&mut self, now: Instant, played: Duration) {
+        self.set_played(played);
+        self.progress.mark(now, played);
+    }
+
     pub fn played(&self) -> Duration {
         self.played
+    }
+
+    /// The listener had gone at `contact`, as is known since `now`: what was played afterwards was not heard.
+    pub fn rewind(&mut self, contact: Instant, now: Instant) {
+        self.played = self.progress.at(contact).min(self.played);
+        self.progress.restart(now, self.played);
+    }
+
+    /// The audio made so far that has not been played; `None` if there is none.
+    pub fn rest(&self) -> Option<Pcm> {
+        let audio = self.audio.as_ref()?;
+        let rest = audio.samples.get(audio.rate.samples_in(self.played)..).filter(|rest| !rest.is_empty())?;
+        Some(Pcm::new(audio.rate, rest.to_vec()))
     }
 
     /// How long the listener can go on with what is made.
@@ -272,5 +295,23 @@ mod tests {
         let (_, text, _) = reply.next_for_voice(Instant::now()).expect("words");
         assert_eq!(text, "Then there are words here.");
         assert!(!reply.is_made());
+    }
+
+    #[test]
+    fn a_listener_who_was_lost_hears_on_from_what_had_reached_them() {
+        let start = Instant::now();
+        let mut reply = reply();
+        reply.write("One two three four. ");
+        reply.next_for_voice(start);
+        reply.hear_chunk(&seconds(8));
+        let mark = Duration::from_millis(100);
+        (0..60).for_each(|n| reply.mark_played(start + mark * n, mark * n));
+        reply.rewind(start + Duration::from_millis(2_050), start + Duration::from_secs(6));
+        assert_eq!(reply.played(), Duration::from_millis(2_050));
+        assert_eq!(reply.rest().expect("more").duration(), Duration::from_millis(5_950));
+        reply.rewind(start + Duration::from_secs(9), start + Duration::from_secs(9));
+        assert_eq!(reply.played(), Duration::from_millis(2_050), "what was not played in between is not heard");
+        reply.set_played(Duration::from_secs(8));
+        assert_eq!(reply.rest(), None);
     }
 }

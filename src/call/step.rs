@@ -7,7 +7,7 @@ use audio::pcm::Pcm;
 use models::error::EngineError;
 use models::llm::{Message, Piece};
 use models::stt::{Transcript, Urgency};
-use signaling::line::{CallEvent, CallerAudio, Command, Playout, ReplyId};
+use signaling::line::{CallEvent, CallerAudio, Command, Playout, ReplyId, Session};
 
 use super::record::{Amendment, TurnRecord};
 
@@ -108,4 +108,6 @@ pub enum Step {
     /// Write a turn down; answered by [`Input::Kept`] if it has a reply.
     Keep(Box<TurnRecord>),
     Amend(Box<Amendment>),
+    /// Keep the session as it is now, so that another line or another process can go on with it.
+    KeepSession(Box<Session>),
 }

@@ -17,6 +17,7 @@ use signaling::http::negotiator::Negotiator;
 use signaling::http::origins::{self, Origins};
 use signaling::http::{self, Doors};
 use signaling::peer::{PeerHost, PeerSettings};
+use signaling::ws_chat::{self, ChatDoor};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tracing::info;
@@ -67,8 +68,8 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let voices = Arc::new(Voices::open(&history, readiness.clone(), move || calls.active() > 0)?);
         let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given));
-        let router = doors(config, peers.clone(), state, voices.clone(), &keys);
         let stopping = watch::Sender::new(false);
+        let router = doors(config, peers.clone(), state, voices.clone(), &keys, stopping.subscribe());
         tokio::spawn(voices.make(stopping.subscribe()));
         open_engines(config, &readiness, stopping.subscribe());
         let rendering = hq::serve(config.clone(), readiness.clone(), history, stopping.subscribe());
@@ -145,6 +146,8 @@ fn defaults(config: &Config) -> SessionDefaults {
         interrupt_response: session.interrupt_response,
         temperature: session.temperature,
         max_reply_tokens: session.max_reply_tokens as usize,
+        resume: Duration::from_secs(session.resume_seconds.into()),
+        resume_from_history: Duration::from_secs(u64::from(session.resume_hours) * 3_600),
     }
 }
 
@@ -163,10 +166,17 @@ pub(crate) fn doors(
     state: ApiState,
     voices: Arc<Voices>,
     keys: &Arc<Keys>,
+    stopping: watch::Receiver<bool>,
 ) -> Router {
     let allowed = Origins::new(config.security.origins.iter().cloned());
     let doors =
         Doors { negotiator, keys: keys.clone(), origins: allowed.clone(), ice_servers: config.ice_servers.clone() };
+    let chat = ChatDoor {
+        switchboard: state.exchange.clone(),
+        keys: keys.clone(),
+        recordings: state.history.clone(),
+        stopping,
+    };
     let service = service::router(ServiceParts {
         readiness: state.readiness.clone(),
         exchange: state.exchange.clone(),
@@ -180,6 +190,7 @@ pub(crate) fn doors(
         .merge(api::ice_servers(&config.ice_servers))
         .merge(api::openapi::router())
         .merge(http::router(doors))
+        .merge(ws_chat::router(chat, allowed.clone()))
         .merge(service);
     // Outermost, so that a page may read why it was refused.
     let guarded = origins::guard(guard.protect(guarded), allowed);

@@ -142,6 +142,20 @@ impl Config {
                 hint: "0.2 suits small models, 0.7 large ones".into(),
             });
         }
+        if session.resume_seconds > 3_600 {
+            return Err(ConfigError::Invalid {
+                key: "session.resume_seconds",
+                reason: format!("{} seconds", session.resume_seconds),
+                hint: "choose at most 3600; a lost call takes a place meanwhile".into(),
+            });
+        }
+        if session.resume_hours > 8_760 {
+            return Err(ConfigError::Invalid {
+                key: "session.resume_hours",
+                reason: format!("{} hours", session.resume_hours),
+                hint: "choose at most 8760, which is a year".into(),
+            });
+        }
         if session.max_reply_tokens == 0 {
             return Err(ConfigError::Invalid {
                 key: "session.max_reply_tokens",

@@ -16,6 +16,7 @@ pub mod renders;
 pub mod retention;
 mod schema;
 mod search;
+mod sessions;
 mod timeline;
 pub mod titles;
 mod viewer;
@@ -25,6 +26,7 @@ mod write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use futures_util::stream;
 use rusqlite::{Connection, OpenFlags};
@@ -32,7 +34,8 @@ use signaling::line::{ConversationId, Item};
 use tokio::sync::watch;
 
 use crate::call::attendance::{Attendance, CallLoad, CallLoads};
-use crate::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
+use crate::call::record::{Amendment, KeepError, Keeper, Kept, SessionRecord, TurnRecord};
+use crate::call::resumption::TokenHash;
 
 pub use self::edit::Edit;
 pub use self::news::Newsroom;
@@ -264,6 +267,26 @@ impl Keeper for History {
         self.may_go_on(&viewer, conversation.as_str()).unwrap_or_else(|error| {
             tracing::error!(%error, "whose a conversation is cannot be told; it is treated as another's");
             false
+        })
+    }
+
+    fn keep_session(&self, session: SessionRecord) -> Kept<()> {
+        let kept = self.writer.submit(move |scribe| sessions::keep(&scribe.connection, &session));
+        Box::pin(async move { kept.await.map_err(KeepError::from) })
+    }
+
+    fn forget_session(&self, conversation: &ConversationId) -> Kept<()> {
+        let conversation = conversation.clone();
+        let forgotten = self.writer.submit(move |scribe| sessions::forget(&scribe.connection, &conversation));
+        Box::pin(async move { forgotten.await.map_err(KeepError::from) })
+    }
+
+    fn session(&self, token: &TokenHash) -> Option<SessionRecord> {
+        // One row, by an index.
+        let connection = self.recaller.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sessions::find(&connection, token, SystemTime::now()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a session cannot be looked up");
+            None
         })
     }
 

@@ -133,6 +133,18 @@ pub(super) const MIGRATIONS: &[&str] = &["
         weights       TEXT                -- the engine's, as it tells them apart
     ) STRICT;
     CREATE UNIQUE INDEX voices_by_name ON voices (coalesce(owner, ''), name COLLATE NOCASE);
+", "
+    CREATE TABLE sessions (
+        conversation    TEXT PRIMARY KEY,       -- which need not have a turn yet
+        token           BLOB NOT NULL UNIQUE,   -- SHA-256 of it
+        owner           TEXT,
+        settings        TEXT NOT NULL,          -- JSON
+        expires_at      INTEGER NOT NULL
+    ) STRICT;
+    CREATE TRIGGER sessions_end_with_their_conversation AFTER DELETE ON conversations
+    BEGIN
+        DELETE FROM sessions WHERE conversation = OLD.id;
+    END;
 "];
 
 /// Sets the connection up and brings the tables up to date.

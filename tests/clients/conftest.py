@@ -8,8 +8,8 @@ from server import Server
 logging.getLogger("aioice").setLevel(logging.WARNING)
 
 
-# Of a reply. Audio plays in real time: short replies keep the tests short.
-SHORT = {"AVATAR_SESSION_MAX_REPLY_TOKENS": "24"}
+# Of a reply. Audio plays in real time: short replies keep the tests short, and a caller who is lost is not waited for long.
+SHORT = {"AVATAR_SESSION_MAX_REPLY_TOKENS": "24", "AVATAR_SESSION_RESUME_SECONDS": "5"}
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ mod commands;
 mod history;
 mod interruption;
 mod replies;
+mod resuming;
 mod trouble;
 mod turns;
 mod world;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use audio::pcm::{Pcm, SampleRate};
-use avatar::call::conversation::{Conversation, Opening};
+use avatar::call::conversation::{Conversation, Opening, Resumable, Return};
 use avatar::call::floor::FloorSettings;
 use avatar::call::record::{Amendment, TurnRecord};
 use avatar::call::step::{Input, Made, Step};
@@ -14,8 +14,10 @@ use models::error::EngineError;
 use models::llm::{Message, Piece, StopReason, TokenUsage};
 use models::stt::{Refused, Transcript, Urgency};
 use signaling::line::{
-    Ask, CallEvent, CallId, CallerAudio, Command, ConversationId, Item, Outcome, Playout, ReplyId, Session, TurnEnd,
+    Ask, CallEvent, CallId, CallerAudio, Command, ConversationId, Item, Outcome, Playout, ReplyId, Session,
+    SessionPatch, TurnEnd,
 };
+use signaling::secret::Secret;
 
 pub const TICK: Duration = Duration::from_millis(1);
 const FRAME_MS: u64 = 20;
@@ -92,6 +94,15 @@ impl Ord for Due {
     }
 }
 
+/// What has become of the caller's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Up,
+    /// The caller is gone and nobody has noticed: silence is made up, and replies play to nobody.
+    Unnoticed,
+    Lost,
+}
+
 #[derive(Default)]
 struct Line {
     queue: VecDeque<(ReplyId, Duration)>,
@@ -109,6 +120,9 @@ pub struct World {
     order: u64,
     abandoned: HashSet<ReplyId>,
     line: Line,
+    reach: Reach,
+    /// What each line was given to play, in milliseconds.
+    pub given: Vec<u64>,
     /// Words of the caller's current turn.
     saying: String,
     windows: usize,
@@ -116,6 +130,8 @@ pub struct World {
     pub events: Vec<(u64, CallEvent)>,
     pub kept: Vec<TurnRecord>,
     pub amended: Vec<Amendment>,
+    /// The session each time it was to be kept.
+    pub sessions: Vec<Session>,
     /// What the language model was shown, each time it was asked.
     pub prompts: Vec<Vec<Message>>,
     pub judgements: usize,
@@ -154,6 +170,8 @@ impl World {
             floor: FloorSettings::default(),
             voices: vec!["flite/slt".to_owned(), "festival/slt-hts".to_owned()],
             earlier,
+            resumed: false,
+            resumable: None,
             epoch: (start, SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)),
         });
         let mut world = Self {
@@ -165,11 +183,14 @@ impl World {
             order: 0,
             abandoned: HashSet::new(),
             line: Line::default(),
+            reach: Reach::Up,
+            given: vec![0],
             saying: String::new(),
             windows: 0,
             events: Vec::new(),
             kept: Vec::new(),
             amended: Vec::new(),
+            sessions: Vec::new(),
             prompts: Vec::new(),
             judgements: 0,
             transcriptions: Vec::new(),
@@ -208,7 +229,7 @@ impl World {
     pub fn run(&mut self, ms: u64, probability: f32) {
         for _ in 0..ms {
             self.now += TICK;
-            if self.ms().is_multiple_of(FRAME_MS) {
+            if self.ms().is_multiple_of(FRAME_MS) && self.reach != Reach::Lost {
                 self.hear_frame(probability);
                 self.play_frame();
             }
@@ -234,6 +255,27 @@ impl World {
         }
     }
 
+    /// The caller is gone, which is noticed `ms` later.
+    pub fn lose_the_line(&mut self, ms: u64) {
+        self.reach = Reach::Unnoticed;
+        self.silence(ms);
+        self.reach = Reach::Lost;
+        self.line = Line::default();
+        self.conversation.leave(self.now);
+        self.carry_out();
+    }
+
+    /// The caller comes back on another line.
+    pub fn come_back(&mut self, patch: SessionPatch) {
+        self.reach = Reach::Up;
+        self.line = Line::default();
+        self.given.push(0);
+        let next = Resumable { token: Secret::new("next"), expires_after: Duration::from_secs(30) };
+        let line = Return { call: CallId::from_text("rtc_next"), door: "other", patch, next };
+        self.conversation.resume(self.now, line);
+        self.carry_out();
+    }
+
     pub fn hang_up(&mut self) {
         self.conversation.end();
         self.carry_out();
@@ -244,7 +286,7 @@ impl World {
         self.windows += samples.len();
         let complete = self.windows / 512;
         self.windows %= 512;
-        let audio = CallerAudio { arrived: self.now, samples, concealed: false };
+        let audio = CallerAudio { arrived: self.now, samples, concealed: self.reach != Reach::Up };
         self.give(Input::Heard { audio, voicing: vec![probability; complete] });
     }
 
@@ -284,7 +326,13 @@ impl World {
             Step::Abandon { reply } => {
                 self.abandoned.insert(reply);
             }
-            Step::Play { reply, pcm } => self.line.queue.push_back((reply, pcm.duration())),
+            Step::Play { reply, pcm } => {
+                assert_ne!(self.reach, Reach::Lost, "there is nobody to play to");
+                if let Some(given) = self.given.last_mut() {
+                    *given += pcm.duration().as_millis() as u64;
+                }
+                self.line.queue.push_back((reply, pcm.duration()));
+            }
             Step::FinishPlayout { reply } => {
                 self.line.finished.insert(reply);
             }
@@ -303,6 +351,7 @@ impl World {
                 self.kept.push(*record);
             }
             Step::Amend(amendment) => self.amended.push(*amendment),
+            Step::KeepSession(session) => self.sessions.push(*session),
         }
     }
 

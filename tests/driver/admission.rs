@@ -18,14 +18,14 @@ async fn a_sixth_call_is_refused_with_a_time_and_let_in_when_one_has_ended() {
     let mut callers: Vec<_> = (0..5).map(|_| house.call()).collect();
     sleep(Duration::from_millis(10)).await;
     assert_eq!((house.exchange.active(), house.exchange.limit()), (5, 5));
-    match house.exchange.admit(None, None).err() {
+    match house.exchange.admit(House::anyone()).err() {
         Some(Refusal::Full { limit: 5, retry_after }) => assert!(retry_after >= Duration::from_secs(1)),
         other => panic!("{other:?}"),
     }
     callers[2].hang_up();
     sleep(Duration::from_millis(10)).await;
     let mut sixth = house.call();
-    assert!(house.exchange.admit(None, None).is_err());
+    assert!(house.exchange.admit(House::anyone()).is_err());
     sixth.exchange().await;
     assert_eq!(sixth.outcomes().len(), 1);
 }
@@ -34,8 +34,8 @@ async fn a_sixth_call_is_refused_with_a_time_and_let_in_when_one_has_ended() {
 async fn an_offer_that_comes_to_nothing_gives_its_place_back() {
     let house = House::new();
     for _ in 0..100 {
-        let seats: Vec<_> = (0..5).map(|_| house.exchange.admit(None, None).unwrap()).collect();
-        assert!(house.exchange.admit(None, None).is_err());
+        let seats: Vec<_> = (0..5).map(|_| house.exchange.admit(House::anyone()).unwrap()).collect();
+        assert!(house.exchange.admit(House::anyone()).is_err());
         assert_eq!(house.exchange.active(), 0, "a seat is not yet a call");
         drop(seats);
     }
@@ -46,7 +46,7 @@ async fn without_engines_every_call_is_refused_with_what_to_do() {
     let missing = Missing { what: "the language model (auto)".to_owned(), hint: "run `make models`".to_owned() };
     let exchange =
         Exchange::new(Arc::new(Readiness::settled(Err(missing), Vec::new())), Arc::new(Book::default()), defaults(), 5);
-    let refusal = exchange.admit(None, None).err().unwrap();
+    let refusal = exchange.admit(House::anyone()).err().unwrap();
     assert!(matches!(refusal, Refusal::EngineMissing { .. }));
     let text = refusal.to_string();
     assert!(text.contains("the language model") && text.contains("make models"), "{text}");
@@ -58,7 +58,7 @@ async fn a_server_that_stops_lets_nobody_in_and_waits_for_those_who_talk() {
     let mut caller = house.call();
     caller.say(1_000).await;
     house.exchange.stop();
-    match house.exchange.admit(None, None).err() {
+    match house.exchange.admit(House::anyone()).err() {
         Some(Refusal::Draining { retry_after }) => assert!(retry_after >= Duration::from_secs(1)),
         other => panic!("{other:?}"),
     }

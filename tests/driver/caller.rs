@@ -1,16 +1,17 @@
 //! A house with scripted engines, and the caller at the other end of a line: speaks in 20 ms frames, plays what comes back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use avatar::call::admission::{Exchange, SessionDefaults};
 use avatar::readiness::Readiness;
 use signaling::grant::Grant;
 use signaling::line::{
-    CallEvent, CallId, CallerAudio, FromCaller, HangUp, Line, LineEnd, Outcome, Playout, ReplyId, SessionPatch,
-    Switchboard, ToCaller, TurnEnd,
+    Asking, CallEvent, CallId, CallerAudio, FromCaller, HangUp, Line, LineEnd, Outcome, Playout, ReplyId, Seat,
+    SessionPatch, Switchboard, ToCaller, TurnEnd,
 };
+use signaling::secret::Secret;
 use tokio::time::{Instant, sleep};
 
 use super::engines::{Book, Script, Scripted};
@@ -38,6 +39,8 @@ pub fn defaults() -> SessionDefaults {
         interrupt_response: true,
         temperature: 0.0,
         max_reply_tokens: 100,
+        resume: Duration::ZERO,
+        resume_from_history: Duration::ZERO,
     }
 }
 
@@ -47,11 +50,21 @@ impl House {
     }
 
     pub fn with(script: Script) -> Self {
+        Self::with_defaults(script, defaults())
+    }
+
+    pub fn with_defaults(script: Script, defaults: SessionDefaults) -> Self {
         let engines = Scripted::new(script);
         let book = Arc::new(Book::default());
         let exchange =
-            Exchange::new(Arc::new(Readiness::settled(Ok(engines.engines()), Vec::new())), book.clone(), defaults(), 5);
+            Exchange::new(Arc::new(Readiness::settled(Ok(engines.engines()), Vec::new())), book.clone(), defaults, 5);
         Self { engines, book, exchange }
+    }
+
+    /// Somebody without a key who asks for nothing.
+    pub fn anyone() -> Asking<'static> {
+        static NOTHING: LazyLock<SessionPatch> = LazyLock::new(SessionPatch::default);
+        Asking { grant: None, session: &NOTHING }
     }
 
     /// A caller who has been let in.
@@ -65,7 +78,12 @@ impl House {
 
     /// A caller who holds a key that was given out.
     pub fn call_as(&self, session: SessionPatch, grant: Option<&Grant>) -> Caller {
-        let seat = self.exchange.admit(grant, session.conversation.as_ref()).unwrap();
+        let seat = self.exchange.admit(Asking { grant, session: &session }).unwrap();
+        self.connect(session, grant, seat)
+    }
+
+    /// A caller for whom there is a seat.
+    pub fn connect(&self, session: SessionPatch, grant: Option<&Grant>, seat: Seat) -> Caller {
         let owner = grant.map(|grant| grant.key.clone());
         let (line, end) = Line::new(CallId::fresh(), "test", session, owner);
         self.exchange.connect(line, seat);
@@ -103,6 +121,15 @@ impl Caller {
             played: HashMap::new(),
             finished: HashSet::new(),
         }
+    }
+
+    /// The last token it was told.
+    pub fn token(&self) -> Secret {
+        let told = |event: &CallEvent| match event {
+            CallEvent::SessionResumable { token, .. } => Some(token.clone()),
+            _ => None,
+        };
+        self.events.iter().rev().find_map(told).unwrap()
     }
 
     pub async fn say(&mut self, ms: u64) {
@@ -201,6 +228,16 @@ impl Caller {
                 }
             }
         }
+    }
+
+    /// The last thing that the line brings.
+    pub fn say_last(&self, message: FromCaller) {
+        self.end.incoming.try_send(message).unwrap();
+    }
+
+    /// How much of all replies was played.
+    pub fn heard(&self) -> Duration {
+        self.played.values().sum()
     }
 
     pub fn hang_up(&mut self) {

@@ -10,7 +10,7 @@ use super::engines::{Manner, Script};
 
 /// Whether all five places can be had.
 fn all_places_are_free(house: &House) -> bool {
-    let seats: Vec<_> = (0..5).map(|_| house.exchange.admit(None, None)).collect();
+    let seats: Vec<_> = (0..5).map(|_| house.exchange.admit(House::anyone())).collect();
     seats.iter().all(Result::is_ok)
 }
 

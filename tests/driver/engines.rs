@@ -9,7 +9,8 @@ use std::time::Duration;
 use audio::pcm::{Pcm, SampleRate};
 use avatar::call::attendance::{Attendance, CallLoads};
 use avatar::call::driver::Engines;
-use avatar::call::record::{Amendment, KeepError, Keeper, Kept, TurnRecord};
+use avatar::call::record::{Amendment, KeepError, Keeper, Kept, SessionRecord, TurnRecord};
+use avatar::call::resumption::TokenHash;
 use futures_util::stream;
 use models::cancel::Cancelled;
 use models::error::EngineError;
@@ -293,6 +294,7 @@ pub struct Book {
     pub loads: CallLoads,
     /// What the next call is told of.
     pub better: Mutex<Vec<HqAudio>>,
+    pub sessions: Mutex<Vec<SessionRecord>>,
 }
 
 impl Book {
@@ -322,6 +324,22 @@ impl Keeper for Book {
     /// Named after their owners here.
     fn is_open_to(&self, conversation: &ConversationId, owner: &str) -> bool {
         conversation.as_str().starts_with(owner)
+    }
+
+    fn keep_session(&self, session: SessionRecord) -> Kept<()> {
+        let mut sessions = self.sessions.lock().unwrap();
+        sessions.retain(|kept| kept.conversation != session.conversation);
+        sessions.push(session);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn forget_session(&self, conversation: &ConversationId) -> Kept<()> {
+        self.sessions.lock().unwrap().retain(|kept| kept.conversation != *conversation);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn session(&self, token: &TokenHash) -> Option<SessionRecord> {
+        self.sessions.lock().unwrap().iter().find(|kept| kept.token == *token).cloned()
     }
 
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {

@@ -11,4 +11,5 @@ mod ending;
 mod engines;
 mod hearing;
 mod overload;
+mod resuming;
 mod voices;

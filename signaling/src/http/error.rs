@@ -123,6 +123,9 @@ impl From<NegotiateError> for ApiError {
             NegotiateError::Refused(Refusal::NoSuchConversation(_)) => {
                 Self::invalid(S::NOT_FOUND, code, message).about("session.avatar.conversation_id")
             }
+            NegotiateError::Refused(Refusal::ResumeTokenInvalid) => {
+                Self::invalid(S::CONFLICT, code, message).about("session.avatar.resume_token")
+            }
             NegotiateError::Internal { .. } => {
                 tracing::error!(error = %message, "a call could not be negotiated");
                 Self::server(S::INTERNAL_SERVER_ERROR, code, message)

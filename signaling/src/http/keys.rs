@@ -22,7 +22,7 @@ pub const SECRETS_BOUND: usize = 1024;
 /// How many of them may come from one key that was given out, so that it leaves room for the others.
 pub const SECRETS_OF_ONE_KEY: usize = SECRETS_BOUND / 4;
 /// How a browser says its key where it can set no headers: as a subprotocol of a WebSocket.
-const SUBPROTOCOLS: [&str; 2] = ["openai-insecure-api-key.", "avatar-key."];
+pub(crate) const SUBPROTOCOLS: [&str; 2] = ["openai-insecure-api-key.", "avatar-key."];
 
 /// The keys that were given out, wherever they are kept. Asked at every request, so that a key which is made or revoked counts
 /// at once; must answer within a millisecond and compare in constant time.

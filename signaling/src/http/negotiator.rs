@@ -39,6 +39,8 @@ pub trait Negotiator: Send + Sync + 'static {
     /// Id of the key that was given out which a call came in with, `Some(None)` for one of the server's own; `None` if there is
     /// no such call.
     fn owner(&self, call: &CallId) -> Option<Option<String>>;
+    /// Answers a whole new offer of the same client: an ICE restart after a change of network.
+    fn answer_again<'a>(&'a self, call: &'a CallId, offer: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>>;
     /// Ends a call; `false` if there is none.
     fn hang_up(&self, call: &CallId) -> bool;
 }

@@ -17,11 +17,11 @@ use super::error::ApiError;
 
 const ALLOWED_METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
 /// What pages may send: what the doors read, and what OpenAI's packages for browsers send along.
-const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match, Last-Event-ID, Range, X-OpenAI-Agents-SDK, OpenAI-Beta, \
-                               OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, X-Stainless-Async, \
-                               X-Stainless-Custom-Poll-Interval, X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-OS, \
-                               X-Stainless-Package-Version, X-Stainless-Poll-Helper, X-Stainless-Retry-Count, \
-                               X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout";
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, If-Match, Last-Event-ID, Range, Avatar-Resume-Token, \
+                               X-OpenAI-Agents-SDK, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, X-Stainless-Arch, \
+                               X-Stainless-Async, X-Stainless-Custom-Poll-Interval, X-Stainless-Helper-Method, \
+                               X-Stainless-Lang, X-Stainless-OS, X-Stainless-Package-Version, X-Stainless-Poll-Helper, \
+                               X-Stainless-Retry-Count, X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout";
 const EXPOSED_HEADERS: &str = "Location, ETag, Link, Retry-After, Content-Range, Content-Disposition, X-Avatar-Voice";
 /// How long a browser may remember what a preflight said, in seconds.
 const PREFLIGHT_AGE: &str = "600";

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use webrtc::peer_connection::RTCIceCandidateInit;
 
-use crate::line::{CallId, HangUp, Refusal, Seat, Switchboard};
+use crate::line::{Asking, CallId, HangUp, Refusal, Seat, Switchboard};
 use crate::negotiate::NegotiateError;
 use crate::peer::answer::{addresses, candidates, credentials, may_send, with_candidates, with_directions};
 use crate::peer::connection::{Handler, Peer, build};
@@ -138,7 +138,8 @@ impl PeerHost {
             return Err(Refusal::Draining { retry_after: RETRY_AFTER_DRAIN }.into());
         }
         offer::check(offer_sdp)?;
-        let seat = self.inner.switchboard.admit(options.grant.as_ref(), options.session.conversation.as_ref())?;
+        let asking = Asking { grant: options.grant.as_ref(), session: &options.session };
+        let seat = self.inner.switchboard.admit(asking)?;
         let (inner, offer) = (Arc::clone(&self.inner), offer_sdp.to_owned());
         // On a task of its own: a request that is dropped half-way must not leave a half-made connection, and the call it
         // would have begun has no client.

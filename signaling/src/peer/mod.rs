@@ -16,11 +16,13 @@ mod mux;
 mod negotiator;
 mod offer;
 mod pump;
+mod reach;
 mod route;
 mod runtime;
 mod settings;
 mod stats;
 mod stun;
+mod waiting;
 
 pub use connection::MESSAGE_BOUND;
 pub use host::{Answered, HostError, PeerHost};

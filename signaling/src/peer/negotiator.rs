@@ -40,6 +40,10 @@ impl Negotiator for PeerHost {
         PeerHost::owner(self, call)
     }
 
+    fn answer_again<'a>(&'a self, call: &'a CallId, offer: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>> {
+        Box::pin(async move { PeerHost::restart(self, call, offer).await.map(|answered| answered.sdp) })
+    }
+
     fn hang_up(&self, call: &CallId) -> bool {
         PeerHost::hang_up(self, call)
     }

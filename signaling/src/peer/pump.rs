@@ -27,9 +27,11 @@ use crate::line::{
 use crate::peer::connection::{Happenings, Opened, Peer};
 use crate::peer::events::{Events, close, next};
 use crate::peer::host::{Listed, Registration};
+use crate::peer::reach::Reach;
 use crate::peer::route::Route;
 use crate::peer::settings::{AnswerOptions, Patience};
 use crate::peer::stats::{CallCounters, count};
+use crate::peer::waiting::{at, ended, heard, room};
 
 /// Opus in one datagram cannot be larger.
 const PAYLOAD_BOUND: usize = 1_500;
@@ -105,6 +107,8 @@ impl Pump {
             timestamp: peer.ssrc.rotate_left(16),
             spurt: false,
             suspicious_until: None,
+            reach: Reach::default(),
+            held: false,
         };
         talk.run().await;
         peer.guarded.close().await;
@@ -165,6 +169,9 @@ struct Talk {
     spurt: bool,
     /// An alert came lately: look at each beat until then whether it was the client's goodbye.
     suspicious_until: Option<Instant>,
+    reach: Reach,
+    /// The reply is held back, because the client is out of reach.
+    held: bool,
 }
 
 impl Talk {
@@ -298,6 +305,7 @@ impl Talk {
         let now = Instant::now();
         let header = &packet.header;
         let arrived = self.route.arrival(header.sequence_number).unwrap_or(now);
+        self.reach.heard(arrived);
         self.inbound.receive(arrived, header.sequence_number, header.timestamp, payload);
         self.hear(now);
     }
@@ -354,7 +362,18 @@ impl Talk {
     async fn beat(&mut self) -> bool {
         self.queue();
         self.events.flush().await;
-        let due = self.pacer.due(Instant::now(), self.outbound.idle());
+        let now = Instant::now();
+        let held = self.reach.is_lost(now, self.route.seen());
+        if std::mem::replace(&mut self.held, held) != held {
+            tracing::info!(call = %self.call, held, "a client is out of reach, or back");
+        }
+        let due = self.pacer.due(now, held || self.outbound.idle());
+        if held {
+            // Time goes by without a packet, as after any pause of a sender.
+            self.timestamp = self.timestamp.wrapping_add(TIMESTAMP_STEP.wrapping_mul(due.skipped + due.frames));
+            self.spurt = false;
+            return true;
+        }
         if due.skipped > 0 {
             self.timestamp = self.timestamp.wrapping_add(TIMESTAMP_STEP.wrapping_mul(due.skipped));
             self.counters.slots_skipped.fetch_add(due.skipped.into(), Ordering::Relaxed);
@@ -421,31 +440,5 @@ impl Talk {
                 self.to_call.push_back(FromCaller::Playout(playout));
             }
         }
-    }
-}
-
-/// The remote track's next event; never, while there is none.
-async fn heard(track: Option<&dyn TrackRemote>) -> Option<TrackRemoteEvent> {
-    match track {
-        Some(track) => track.poll().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Why the host ends the call, once it does. Gone with its host: the server is stopping.
-async fn ended(ending: &mut watch::Receiver<Option<HangUp>>) -> HangUp {
-    ending.wait_for(Option::is_some).await.ok().and_then(|why| *why).unwrap_or(HangUp::ByServer)
-}
-
-/// Until the call can take one more word, or none any more.
-async fn room(incoming: &mpsc::Sender<FromCaller>) {
-    let _room = incoming.reserve().await;
-}
-
-/// Sleeps until then; for ever, when there is no then.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }

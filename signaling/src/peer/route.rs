@@ -28,6 +28,7 @@ pub(super) struct Route {
     pub(super) v4: Inbox,
     pub(super) v6: Inbox,
     arrivals: Mutex<Arrivals>,
+    seen: Mutex<Option<Instant>>,
     /// A DTLS alert came: a hint to look whether the client has closed, and no more than that, since it is unread here.
     pub(super) alert: Notify,
 }
@@ -39,12 +40,14 @@ impl Route {
             v4: Inbox::default(),
             v6: Inbox::default(),
             arrivals: Mutex::new(Arrivals::default()),
+            seen: Mutex::new(None),
             alert: Notify::new(),
         }
     }
 
     /// Hands a datagram to the call's peer connection; `false` if its inbox was full.
     pub(super) fn deliver(&self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
+        *lock(&self.seen) = Some(now);
         if let Some(sequence) = rtp_sequence(datagram) {
             lock(&self.arrivals).note(sequence, now);
         }
@@ -53,6 +56,11 @@ impl Route {
         }
         let inbox = if from.is_ipv4() { &self.v4 } else { &self.v6 };
         inbox.push(from, datagram)
+    }
+
+    /// When the last datagram came, of whatever kind.
+    pub(super) fn seen(&self) -> Option<Instant> {
+        *lock(&self.seen)
     }
 
     /// When the RTP packet with this sequence number came in at the socket, if that was within the last 256 packets.

@@ -2,6 +2,8 @@
 //!
 //! The offer comes as `application/sdp`, as `multipart/form-data` with the fields `sdp` and `session`, or as JSON
 //! `{sdp, session}`. What the session says goes over what the client's secret said.
+//!
+//! `PATCH` of a call with a whole new offer restarts ICE: the way of a client whose network has changed to keep its call.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -34,7 +36,7 @@ struct Door {
 pub fn router(negotiator: Arc<dyn Negotiator>, keys: Arc<Keys>) -> Router {
     Router::new()
         .route("/v1/realtime/calls", post(create).options(preflight))
-        .route("/v1/realtime/calls/{call}", delete(hang_up).options(preflight))
+        .route("/v1/realtime/calls/{call}", delete(hang_up).patch(restart).options(preflight))
         .route("/v1/realtime/calls/{call}/hangup", post(hang_up).options(preflight))
         .with_state(Door { negotiator, keys })
 }
@@ -53,6 +55,17 @@ async fn create(State(door): State<Door>, request: Request) -> Result<Response, 
     let Answer { call, sdp } = door.negotiator.answer(offer).await?;
     let headers = [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, format!("/v1/realtime/calls/{call}"))];
     Ok((StatusCode::CREATED, headers, sdp).into_response())
+}
+
+async fn restart(State(door): State<Door>, Path(call): Path<String>, request: Request) -> Result<Response, ApiError> {
+    door.keys.holder(request.headers(), SystemTime::now())?;
+    if body::content_type(request.headers()) != SDP {
+        let message = "a new offer must be SDP; send it as application/sdp";
+        return Err(ApiError::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", message));
+    }
+    let offer = body::sdp(&body::read(request.into_body(), OFFER_LIMIT).await?)?;
+    let sdp = door.negotiator.answer_again(&CallId::from_text(call), &offer).await?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, SDP)], sdp).into_response())
 }
 
 async fn hang_up(State(door): State<Door>, Path(call): Path<String>, headers: HeaderMap) -> Result<(), ApiError> {

@@ -4,8 +4,9 @@
 //! deltas; `output_audio.done`, `output_audio_transcript.done`, `content_part.done`, `conversation.item.done`,
 //! `output_item.done`; `response.done`. A reply that was cut closes its item as `incomplete`, with what was heard of it.
 //!
-//! Avatar's own events are `avatar.turn.timings`: when each stage of a turn was reached, in milliseconds with fractions; and
-//! `avatar.hq.ready`: where a reply can be heard in a better voice than could be made live.
+//! Avatar's own events are `avatar.turn.timings` (when each stage of a turn was reached, in milliseconds with fractions),
+//! `avatar.hq.ready` (where a reply can be heard in a better voice than could be made live), and `avatar.session.resumable` and
+//! `avatar.session.resumed` (how a talk goes on after its connection was lost).
 
 use std::time::Duration;
 
@@ -32,6 +33,15 @@ pub(super) fn word(protocol: &mut RealtimeProtocol, event: &CallEvent) -> Vec<St
         CallEvent::SessionUpdated(session) => {
             protocol.session = Some(session.clone());
             out.push("session.updated", json!({ "session": session::show(session) }));
+        }
+        CallEvent::SessionResumed { conversation, from, reply } => {
+            let body = json!({ "conversation_id": conversation, "from": from, "response_id": reply });
+            out.push("avatar.session.resumed", body);
+        }
+        CallEvent::SessionResumable { conversation, token, expires_after } => {
+            let expires = whole_ms(*expires_after);
+            let body = json!({ "conversation_id": conversation, "token": token.reveal(), "expires_after_ms": expires });
+            out.push("avatar.session.resumable", body);
         }
         CallEvent::SpeechStarted { item, at } => {
             protocol.speech_started(item, *at);

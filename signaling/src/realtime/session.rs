@@ -4,7 +4,8 @@
 //! older beta one (the same at the top level); where both are there the former holds. Fields which Avatar has no use for
 //! (audio formats over WebRTC, tracing, tools, …) are read over, and [`show`] tells what is in force instead.
 //!
-//! Avatar's own fields stand under `avatar`: `avatar.conversation_id` goes on with an earlier conversation.
+//! Avatar's own fields stand under `avatar`: `avatar.conversation_id` goes on with an earlier conversation, and
+//! `avatar.resume_token` with a call that has lost its connection.
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::fields::{Fields, invalid, quoted, unsupported};
 use crate::line::{ConversationId, Fault, Session, SessionPatch, TurnEnd};
+use crate::secret::Secret;
 
 /// What `server_vad` waits for when the client does not say.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -21,6 +23,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const PRE_ROLL: Duration = Duration::from_millis(300);
 /// Longest conversation id that is looked up.
 const CONVERSATION_ID_LIMIT: usize = 128;
+/// Longest resume token that is looked up; this server's have 67 bytes.
+const RESUME_TOKEN_LIMIT: usize = 128;
 
 /// Reads the `session` of a `session.update`, of an offer, or of a client secret.
 pub fn patch(session: &Value) -> Result<SessionPatch, Fault> {
@@ -54,6 +58,7 @@ pub fn patch(session: &Value) -> Result<SessionPatch, Fault> {
     }
     if let Some(own) = session.object("avatar")? {
         patch.conversation = conversation(&own)?;
+        patch.resume = resume_token(&own)?;
     }
     Ok(patch)
 }
@@ -68,6 +73,7 @@ pub fn over(patch: SessionPatch, base: SessionPatch) -> SessionPatch {
         create_response: patch.create_response.or(base.create_response),
         interrupt_response: patch.interrupt_response.or(base.interrupt_response),
         conversation: patch.conversation.or(base.conversation),
+        resume: patch.resume.or(base.resume),
     }
 }
 
@@ -176,4 +182,13 @@ fn conversation(own: &Fields<'_>) -> Result<Option<ConversationId>, Fault> {
         return Err(invalid(&path, format!("`{path}` must have 1 to {CONVERSATION_ID_LIMIT} bytes")));
     }
     Ok(id.map(ConversationId::from_text))
+}
+
+fn resume_token(own: &Fields<'_>) -> Result<Option<Secret>, Fault> {
+    let token = own.text("resume_token")?;
+    if token.is_some_and(|token| token.is_empty() || token.len() > RESUME_TOKEN_LIMIT) {
+        let path = own.path("resume_token");
+        return Err(invalid(&path, format!("`{path}` must have 1 to {RESUME_TOKEN_LIMIT} bytes")));
+    }
+    Ok(token.map(Secret::new))
 }

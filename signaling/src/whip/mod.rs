@@ -4,7 +4,8 @@
 //! `oai-events` gets the Realtime protocol on it.
 //!
 //! The `ETag` of a call names its ICE session. A `PATCH` says in `If-Match` which one its candidates are for; `*` asks for
-//! an ICE restart.
+//! an ICE restart. The header `Avatar-Resume-Token` goes on with a call that was lost, as `session.avatar.resume_token` does at
+//! `/v1/realtime/calls`.
 
 mod tags;
 
@@ -18,12 +19,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
 
 use self::tags::{Match, Tags};
-use crate::http::IceServer;
 use crate::http::body::{self, OFFER_LIMIT};
 use crate::http::error::ApiError;
 use crate::http::keys::Keys;
 use crate::http::negotiator::{Answer, Negotiator, Offer};
-use crate::line::CallId;
+use crate::http::{self, IceServer};
+use crate::line::{CallId, SessionPatch};
 use crate::negotiate::NegotiateError;
 use crate::realtime::RealtimeProtocol;
 
@@ -63,9 +64,11 @@ async fn create(State(door): State<Arc<Door>>, request: Request) -> Result<Respo
         let message = "the offer must be SDP; send it as application/sdp";
         return Err(unsupported_type(message).with_header(ACCEPT_POST, SDP));
     }
+    let resume = http::resume_token(request.headers());
     let sdp = body::sdp(&body::read(request.into_body(), OFFER_LIMIT).await?)?;
     let grant = holder.grant().cloned();
-    let session = holder.session();
+    let base = holder.session();
+    let session = SessionPatch { resume: resume.or_else(|| base.resume.clone()), ..base };
     let offer = Offer { sdp, door: "whip", session, grant, protocol: Box::new(RealtimeProtocol::new()) };
     let Answer { call, sdp } = door.negotiator.answer(offer).await?;
 

@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use audio::pcm::{Pcm, SampleRate};
 use signaling::caller::{Caller, CallerEvent, CallerEventKind, CallerSettings};
-use signaling::grant::Grant;
 use signaling::line::{
-    Ask, CallEvent, Command, ConversationId, FromCaller, HangUp, Line, Refusal, Seat, SessionPatch, Switchboard,
-    ToCaller,
+    Ask, Asking, CallEvent, Command, FromCaller, HangUp, Line, Refusal, Seat, SessionPatch, Switchboard, ToCaller,
 };
 use signaling::peer::{AnswerOptions, Answered, Patience, PeerHost, PeerSettings};
 use signaling::protocol::Protocol;
@@ -39,7 +37,7 @@ impl Drop for Place {
 }
 
 impl Switchboard for Board {
-    fn admit(&self, _: Option<&Grant>, _: Option<&ConversationId>) -> Result<Seat, Refusal> {
+    fn admit(&self, _: Asking<'_>) -> Result<Seat, Refusal> {
         if self.taken.fetch_add(1, Ordering::SeqCst) >= self.limit {
             self.taken.fetch_sub(1, Ordering::SeqCst);
             return Err(Refusal::Full { limit: self.limit, retry_after: Duration::from_secs(1) });

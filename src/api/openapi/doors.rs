@@ -38,7 +38,8 @@ pub fn create_call() {}
 pub struct CallOffer {
     #[schema(example = "v=0\r\n")]
     sdp: String,
-    /// A session as OpenAI's Realtime interface has it; `avatar.conversation_id` goes on with an earlier conversation.
+    /// A session as OpenAI's Realtime interface has it; `avatar.conversation_id` goes on with an earlier conversation,
+    /// `avatar.resume_token` with a call that has lost its connection.
     session: Option<Object>,
 }
 
@@ -48,6 +49,14 @@ pub struct CallForm {
     /// The same, as JSON text.
     session: Option<String>,
 }
+
+/// Restarts ICE: a whole new offer of the same client, whose network has changed.
+#[utoipa::path(
+    patch, path = "/v1/realtime/calls/{call}", tag = "calls", params(("call" = String, Path)),
+    request_body(content = String, content_type = "application/sdp"),
+    responses((status = 200, description = "The answer", content_type = "application/sdp", body = String), Refused)
+)]
+pub fn restart_call() {}
 
 /// Ends a call.
 #[utoipa::path(
@@ -97,7 +106,9 @@ pub struct ClientSecret {
 
 /// Calls, as RFC 9725 has it but `sendrecv`.
 #[utoipa::path(
-    post, path = "/whip", tag = "calls", request_body(content = String, content_type = "application/sdp"),
+    post, path = "/whip", tag = "calls",
+    params(("Avatar-Resume-Token" = Option<String>, Header, description = "Goes on with a call that has lost its connection")),
+    request_body(content = String, content_type = "application/sdp"),
     responses(
         (status = 201, description = "The answer; `Location` is the call", content_type = "application/sdp", body = String),
         Refused,
@@ -124,3 +135,17 @@ pub fn whip_patch() {}
     responses((status = 200, description = "It is over"), Refused)
 )]
 pub fn whip_end() {}
+
+/// A talk over one WebSocket, in JSON messages. Where headers cannot be set the key comes as the subprotocol `avatar-key.<key>`, a
+/// resume token as `avatar-resume.<token>`.
+#[utoipa::path(
+    get, path = "/ws/chat", tag = "calls",
+    params(
+        ("conversation" = Option<String>, Query, min_length = 1, max_length = 128, description = "Goes on with an earlier one"),
+        ("voice" = Option<String>, Query, min_length = 1, max_length = 128),
+        ("language" = Option<String>, Query, min_length = 1, max_length = 128, description = "BCP 47, or `auto`"),
+        ("Avatar-Resume-Token" = Option<String>, Header, description = "Goes on with a call that has lost its connection"),
+    ),
+    responses((status = 101, description = "The talk begins"), Refused)
+)]
+pub fn chat() {}

@@ -85,6 +85,8 @@ impl Api {
             interrupt_response: true,
             temperature: 0.0,
             max_reply_tokens: 1,
+            resume: Duration::ZERO,
+            resume_from_history: Duration::ZERO,
         };
         let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
         let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });

@@ -63,6 +63,13 @@ impl Conversation {
     }
 
     fn update_session(&mut self, patch: SessionPatch) {
+        self.apply(patch);
+        let updated = CallEvent::SessionUpdated(self.session.clone());
+        self.tell(updated);
+        self.keep_session();
+    }
+
+    pub(super) fn apply(&mut self, patch: SessionPatch) {
         let SessionPatch {
             instructions,
             voice,
@@ -71,6 +78,7 @@ impl Conversation {
             create_response,
             interrupt_response,
             conversation: _,
+            resume: _,
         } = patch;
         let session = &mut self.session;
         if let Some(instructions) = instructions {
@@ -88,8 +96,6 @@ impl Conversation {
         }
         session.create_response = create_response.unwrap_or(session.create_response);
         session.interrupt_response = interrupt_response.unwrap_or(session.interrupt_response);
-        let updated = CallEvent::SessionUpdated(session.clone());
-        self.tell(updated);
     }
 
     fn create_item(&mut self, now: Instant, item: Item, previous: Option<&ItemId>) -> Result<(), Fault> {

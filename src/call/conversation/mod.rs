@@ -11,14 +11,16 @@
 
 mod commands;
 mod hearing;
+mod leaving;
 mod replying;
 mod turn;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use signaling::line::{CallEvent, ConversationId, Item, Session, Timings};
+use signaling::line::{CallEvent, ConversationId, Item, ResumedFrom, Session, Timings};
 
+pub use self::leaving::{Resumable, Return};
 use self::replying::LiveReply;
 use self::turn::{Asked, Ledger, Turn};
 use super::dialogue::Dialogue;
@@ -38,6 +40,10 @@ pub struct Opening {
     pub voices: Vec<String>,
     /// Items of an earlier call of the same conversation.
     pub earlier: Vec<Item>,
+    /// It goes on with a session that was kept.
+    pub resumed: bool,
+    /// How another line may take over, where it may.
+    pub resumable: Option<Resumable>,
     /// Wall-clock time at the call's start, for the history.
     pub epoch: (Instant, SystemTime),
 }
@@ -65,17 +71,20 @@ pub struct Conversation {
     /// Replies that were cut, until their end is written down.
     closing: Vec<LiveReply>,
     asks: u64,
+    /// There is no line: nothing can be told or played.
+    away: bool,
+    /// When the caller was last heard of.
+    contact: Option<Instant>,
     steps: VecDeque<Step>,
 }
 
 impl Conversation {
     pub fn new(opening: Opening) -> Self {
-        let Opening { mut session, door, owner, floor, voices, earlier, epoch } = opening;
+        let Opening { mut session, door, owner, floor, voices, earlier, resumed, resumable, epoch } = opening;
         session.voice = choose_voice(&voices, &session.voice);
         let mut floor_settings = floor;
         floor_settings.turn_end = session.turn_end;
-        let created = CallEvent::SessionCreated(session.clone());
-        Self {
+        let mut conversation = Self {
             session,
             door,
             owner,
@@ -91,8 +100,24 @@ impl Conversation {
             reply: None,
             closing: Vec::new(),
             asks: 0,
-            steps: VecDeque::from([Step::Tell(created)]),
+            away: false,
+            contact: None,
+            steps: VecDeque::new(),
+        };
+        conversation.open(resumed, resumable);
+        conversation
+    }
+
+    fn open(&mut self, resumed: bool, resumable: Option<Resumable>) {
+        self.tell(CallEvent::SessionCreated(self.session.clone()));
+        if resumed {
+            let conversation = self.session.conversation.clone();
+            self.tell(CallEvent::SessionResumed { conversation, from: ResumedFrom::History, reply: None });
         }
+        if let Some(next) = resumable {
+            self.tell_resumable(next);
+        }
+        self.keep_session();
     }
 
     /// A voice that was added since the call began can be chosen.
@@ -111,6 +136,11 @@ impl Conversation {
 
     /// Something happened at `now`.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        match &input {
+            Input::Heard { audio, .. } if !audio.concealed => self.contact = Some(audio.arrived),
+            Input::Command(_) => self.contact = Some(now),
+            _ => {}
+        }
         match input {
             Input::Heard { audio, voicing } => self.hear(now, &audio, &voicing),
             Input::Judged { pause, sounds_finished } => self.judged(now, pause, sounds_finished),
@@ -144,7 +174,14 @@ impl Conversation {
     }
 
     fn tell(&mut self, event: CallEvent) {
-        self.steps.push_back(Step::Tell(event));
+        self.on_the_line(Step::Tell(event));
+    }
+
+    /// A step that needs a line; without one it is left out.
+    fn on_the_line(&mut self, step: Step) {
+        if !self.away {
+            self.steps.push_back(step);
+        }
     }
 
     fn next_ask(&mut self) -> AskId {

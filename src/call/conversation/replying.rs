@@ -1,6 +1,6 @@
 //! The avatar's side: a reply is begun, held, released, spoken, cut, and written down.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use models::error::EngineError;
 use models::llm::{Piece, StopReason};
@@ -16,7 +16,7 @@ use super::{Clocked, Conversation};
 
 /// Where a reply's sound stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sound {
+pub(super) enum Sound {
     /// Begun before the turn's end is certain: nothing of the reply may be seen or heard yet.
     Held,
     /// Being made or played.
@@ -39,8 +39,10 @@ enum Written {
 
 /// A reply with what surrounds it.
 pub struct LiveReply {
-    reply: Reply,
-    sound: Sound,
+    pub(super) reply: Reply,
+    pub(super) sound: Sound,
+    /// What had been played of it before the line that it plays on now.
+    pub(super) offset: Duration,
     written: Written,
     outcome: Outcome,
     /// The turn it answers; taken when the turn is written down.
@@ -48,12 +50,17 @@ pub struct LiveReply {
     clocked: Clocked,
     usage: Usage,
     /// The line has been told that no more audio comes.
-    finished: bool,
+    pub(super) finished: bool,
 }
 
 impl LiveReply {
     fn is_over(&self) -> bool {
         self.sound == Sound::Silent && self.written == Written::Done
+    }
+
+    /// How it ended, once that is written down.
+    pub(super) fn done(&self) -> Option<(Outcome, Usage)> {
+        (self.written == Written::Done).then(|| (self.outcome.clone(), self.usage))
     }
 
     fn text(&self) -> String {
@@ -70,6 +77,7 @@ impl Conversation {
         self.reply = Some(LiveReply {
             reply,
             sound: Sound::Held,
+            offset: Duration::ZERO,
             written: Written::Not,
             outcome: Outcome::Completed,
             asked: None,
@@ -113,7 +121,7 @@ impl Conversation {
             self.tell(CallEvent::ReplyText { reply: id.clone(), item, delta: text });
         }
         if let Some(pcm) = audio {
-            self.steps.push_back(Step::Play { reply: id, pcm });
+            self.on_the_line(Step::Play { reply: id, pcm });
         }
         self.advance(now);
     }
@@ -132,7 +140,7 @@ impl Conversation {
     }
 
     /// What had been heard of a reply when `played` had been played; `None` if it is not at hand any more.
-    pub(super) fn heard_of(&self, item: &ItemId, played: std::time::Duration) -> Option<String> {
+    pub(super) fn heard_of(&self, item: &ItemId, played: Duration) -> Option<String> {
         let mut known = self.reply.iter().chain(&self.closing);
         known.find(|live| &live.reply.item == item).map(|live| live.reply.heard(played))
     }
@@ -186,7 +194,7 @@ impl Conversation {
                 live.clocked.mark(now, |timings| &mut timings.first_audio);
                 live.reply.hear_chunk(&pcm);
                 if live.sound != Sound::Held {
-                    self.steps.push_back(Step::Play { reply: id.clone(), pcm });
+                    self.on_the_line(Step::Play { reply: id.clone(), pcm });
                 }
             }
             Made::All => {
@@ -198,7 +206,7 @@ impl Conversation {
     }
 
     /// Gives the voice its next sentence, and finishes what is finished.
-    fn advance(&mut self, now: Instant) {
+    pub(super) fn advance(&mut self, now: Instant) {
         let voice = self.session.voice.clone();
         let Some(live) = &mut self.reply else { return };
         let id = live.reply.id.clone();
@@ -209,7 +217,7 @@ impl Conversation {
             live.finished = true;
             let (item, text) = (live.reply.item.clone(), live.text());
             self.dialogue.set(&item, text.clone(), ItemStatus::Completed);
-            self.steps.push_back(Step::FinishPlayout { reply: id.clone() });
+            self.on_the_line(Step::FinishPlayout { reply: id.clone() });
             self.tell(CallEvent::ReplySpoken { reply: id, item, text });
             self.record_if_whole();
         }
@@ -239,9 +247,12 @@ impl Conversation {
                 live.outcome = outcome;
             }
             self.steps.push_back(Step::Abandon { reply: id.clone() });
-            self.steps.push_back(Step::CutPlayout { reply: id });
+            self.on_the_line(Step::CutPlayout { reply: id });
         }
         self.closing.push(live);
+        if self.away {
+            self.settle_cuts();
+        }
     }
 
     fn fail_reply(&mut self, error: &EngineError) {
@@ -258,27 +269,35 @@ impl Conversation {
         match playout {
             Playout::Started { reply, at } => {
                 let Some(live) = self.live(&reply) else { return };
+                live.reply.mark_played(at, live.offset);
+                let first = live.clocked.timings.first_packet.is_none();
                 live.clocked.mark(at, |timings| &mut timings.first_packet);
                 let timings = live.clocked.timings.clone();
                 self.tell(CallEvent::PlayoutStarted { reply });
-                self.tell(CallEvent::Timings(timings));
+                if first {
+                    self.tell(CallEvent::Timings(timings));
+                }
                 self.record_if_whole();
             }
             Playout::Position { reply, played } => {
                 if let Some(live) = self.live(&reply) {
-                    live.reply.set_played(played);
+                    live.reply.mark_played(now, live.offset + played);
                     self.advance(now);
                 }
             }
             Playout::Starved { .. } => {}
             Playout::Drained { reply, played } => self.drained(&reply, played),
-            Playout::Cut { reply, played } => self.was_cut(&reply, played),
+            Playout::Cut { reply, played } => {
+                let live = self.closing.iter().find(|live| live.reply.id == reply);
+                let offset = live.map_or(Duration::ZERO, |live| live.offset);
+                self.was_cut(&reply, offset + played);
+            }
         }
     }
 
-    fn drained(&mut self, id: &ReplyId, played: std::time::Duration) {
+    fn drained(&mut self, id: &ReplyId, played: Duration) {
         let Some(live) = self.live(id) else { return };
-        live.reply.set_played(played);
+        live.reply.set_played(live.offset + played);
         live.sound = Sound::Silent;
         if live.clocked.timings.first_packet.is_some() {
             self.tell(CallEvent::PlayoutStopped { reply: id.clone() });
@@ -288,7 +307,7 @@ impl Conversation {
     }
 
     /// A cut reply has fallen silent: what was heard of it is now known.
-    fn was_cut(&mut self, id: &ReplyId, played: std::time::Duration) {
+    fn was_cut(&mut self, id: &ReplyId, played: Duration) {
         let ledger =
             Ledger { session: &self.session, door: self.door, owner: self.owner.as_deref(), epoch: self.epoch };
         let Some(live) = self.closing.iter_mut().find(|live| &live.reply.id == id && live.sound == Sound::Cutting)
@@ -348,6 +367,11 @@ impl Conversation {
     /// The call ends: what is still playing has been heard as far as the last known position.
     pub(super) fn cut_everything(&mut self) {
         self.interrupt(Outcome::ClientCancelled);
+        self.settle_cuts();
+    }
+
+    /// No line will say what was played of the replies that are being cut: it is what is known already.
+    pub(super) fn settle_cuts(&mut self) {
         let cutting: Vec<_> = self.closing.iter().map(|live| (live.reply.id.clone(), live.reply.played())).collect();
         for (id, played) in cutting {
             self.was_cut(&id, played);

@@ -21,6 +21,7 @@ use signaling::line::{CallId, ConversationId, ItemId, Timings, TurnEnd};
 use signaling::negotiate::NegotiateError;
 use signaling::secret::Secret;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::api::ApiState;
@@ -58,6 +59,12 @@ impl Negotiator for Switch {
         async move { Err(NegotiateError::UnknownCall(call.clone())) }.boxed()
     }
 
+    fn answer_again<'a>(&'a self, call: &'a CallId, _: &'a str) -> BoxFuture<'a, Result<String, NegotiateError>> {
+        let known = self.owner(call).is_some();
+        async move { if known { Ok("v=0\r\n".to_owned()) } else { Err(NegotiateError::UnknownCall(call.clone())) } }
+            .boxed()
+    }
+
     fn owner(&self, call: &CallId) -> Option<Option<String>> {
         self.0.lock().unwrap().iter().find(|(known, _)| known == call).map(|(_, owner)| owner.clone())
     }
@@ -76,6 +83,8 @@ struct Server {
     history: Arc<History>,
     switch: Arc<Switch>,
     folder: TempDir,
+    /// Says that the server goes on.
+    _stop: watch::Sender<bool>,
 }
 
 struct Told {
@@ -129,14 +138,17 @@ impl Server {
             interrupt_response: true,
             temperature: 0.0,
             max_reply_tokens: 1,
+            resume: Duration::ZERO,
+            resume_from_history: Duration::ZERO,
         };
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
         let voices = Arc::new(Voices::open(&history, readiness.clone(), || false).unwrap());
         let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given.clone()));
         let switch = Arc::new(Switch::default());
-        let router = doors(&config, switch.clone(), state, voices, &keys);
-        Self { router, keys: given, history, switch, folder }
+        let stop = watch::Sender::new(false);
+        let router = doors(&config, switch.clone(), state, voices, &keys, stop.subscribe());
+        Self { router, keys: given, history, switch, folder, _stop: stop }
     }
 
     /// A key that is given out now: its id and text.

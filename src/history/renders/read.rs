@@ -1,6 +1,13 @@
 //! How far renders are, read beside the writer.
 
-use rusqlite::{OptionalExtension, Row, params};
+use std::io::Read;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use futures_util::future::BoxFuture;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use signaling::line::HqAudio;
+use signaling::ws_chat::{Recorded, Recordings};
 
 use super::super::viewer::Viewer;
 use super::super::{History, HistoryError, read as rows};
@@ -67,17 +74,52 @@ impl History {
 
     /// Stored name of the better audio of a turn's reply.
     pub fn better_audio(&self, viewer: &Viewer, conversation: &str, turn: i64) -> Result<Option<String>, HistoryError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT audio FROM turns JOIN renders ON turn = number JOIN conversations c ON c.id = conversation
-                     WHERE conversation = ?1 AND number = ?2 AND (?3 IS NULL OR c.owner = ?3)",
-                )?
-                .query_row(params![conversation, turn, rows::owner(viewer)], |row| row.get(0))
-                .optional()
-                .map(Option::flatten)
+        self.read(|connection| better_audio(connection, viewer, conversation, turn))
+    }
+}
+
+fn better_audio(
+    connection: &Connection,
+    viewer: &Viewer,
+    conversation: &str,
+    turn: i64,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT audio FROM turns JOIN renders ON turn = number JOIN conversations c ON c.id = conversation
+             WHERE conversation = ?1 AND number = ?2 AND (?3 IS NULL OR c.owner = ?3)",
+        )?
+        .query_row(params![conversation, turn, rows::owner(viewer)], |row| row.get(0))
+        .optional()
+        .map(Option::flatten)
+}
+
+impl Recordings for History {
+    fn better(&self, audio: &HqAudio, most: usize) -> BoxFuture<'static, Option<Recorded>> {
+        // One row by an index, and not behind somebody's search. Whom it is told to has the call of that conversation.
+        let connection = self.recaller.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = better_audio(&connection, &Viewer::Everyone, audio.conversation.as_str(), audio.turn);
+        drop(connection);
+        let path = match stored {
+            Ok(name) => name.map(|name| self.audio_path(&name)),
+            Err(error) => {
+                tracing::warn!(%error, "better audio cannot be looked up");
+                None
+            }
+        };
+        Box::pin(async move {
+            let path = path?;
+            let file = tokio::task::spawn_blocking(move || read_at_most(&path, most)).await.ok()?;
+            Some(Recorded { file: file.ok().flatten()?, mime: "audio/ogg" })
         })
     }
+}
+
+/// The file's content, unless it is longer than that.
+fn read_at_most(path: &Path, most: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut content = Vec::new();
+    std::fs::File::open(path)?.take(most as u64 + 1).read_to_end(&mut content)?;
+    Ok(Some(content).filter(|content| content.len() <= most))
 }
 
 /// Of a row with the columns of a render, each with `render_` before its name; `None` if the turn has none.

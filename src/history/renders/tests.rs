@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use signaling::line::{ConversationId, ItemId, ReplyId};
+use signaling::line::{ConversationId, HqAudio, ItemId, ReplyId};
+use signaling::ws_chat::{Recorded, Recordings};
 
 use super::super::news::Heard;
 use super::super::tests::turn;
@@ -293,4 +294,24 @@ async fn better_audio_belongs_to_its_turn_for_who_checks_deletes_and_mends() {
     assert!(path.exists());
     assert!(history.delete(Viewer::Everyone, conversation.as_str().to_owned()).await.unwrap());
     assert_eq!(std::fs::read_dir(folder.path().join("audio")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn better_audio_is_read_whole_for_who_is_told_of_it_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (history, conversation, reply) = one(folder.path()).await;
+    let told = |turn| HqAudio {
+        conversation: conversation.clone(),
+        turn,
+        reply: reply.clone(),
+        item: ItemId::from_text("item_1"),
+        duration: Duration::from_millis(1_234),
+    };
+    assert_eq!(history.better(&told(1), 100).await, None, "it is yet to be made");
+    assert!(history.next_render(later()).await.unwrap().is_some());
+    assert!(history.render_made(1, rendered(), later()).await.unwrap());
+    let recorded = Recorded { file: b"better".to_vec(), mime: "audio/ogg" };
+    assert_eq!(history.better(&told(1), 6).await, Some(recorded));
+    assert_eq!(history.better(&told(1), 5).await, None, "longer than is sent");
+    assert_eq!(history.better(&told(2), 100).await, None);
 }

@@ -89,6 +89,8 @@ impl House {
             interrupt_response: true,
             temperature: 0.0,
             max_reply_tokens: 1,
+            resume: Duration::ZERO,
+            resume_from_history: Duration::ZERO,
         };
         let history = Arc::new(History::open(folder.path()).unwrap());
         let exchange = Arc::new(Exchange::new(readiness.clone(), history, defaults, 5));

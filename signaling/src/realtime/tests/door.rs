@@ -6,7 +6,8 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::http::tests::{OFFER, Reply, Scripted, Server, request, with};
-use crate::line::{SessionPatch, TurnEnd};
+use crate::line::{Refusal, SessionPatch, TurnEnd};
+use crate::secret::Secret;
 
 const CALLS: &str = "/v1/realtime/calls";
 const SECRETS: &str = "/v1/realtime/client_secrets";
@@ -139,4 +140,47 @@ async fn a_client_secret_is_valid_ten_minutes_unless_asked_for_less_or_more() {
     reply.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type");
     let large = json!({ "session": { "instructions": "x".repeat(64 * 1024) } });
     post_json(&server, SECRETS, &large).await.refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
+}
+
+#[tokio::test]
+async fn a_client_whose_network_changed_keeps_its_call_by_a_new_offer() {
+    let server = Server::new();
+    let call = server.send(request(Method::POST, CALLS, "application/sdp", OFFER)).await;
+    let path = call.header("location").to_owned();
+    let again = server.send(request(Method::PATCH, &path, "application/sdp", OFFER)).await;
+    assert_eq!((again.status, again.header("content-type")), (StatusCode::OK, "application/sdp"), "{again:?}");
+    assert!(again.body.contains("a=ice-ufrag:new"));
+    assert_eq!(*server.negotiator.fragments.lock().unwrap(), [OFFER]);
+    assert_eq!(server.negotiator.live_calls(), 1, "it is the same call");
+
+    let fragment = request(Method::PATCH, &path, "application/trickle-ice-sdpfrag", "a=x");
+    server.send(fragment).await.refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type");
+    for broken in ["", "hello"] {
+        let reply = server.send(request(Method::PATCH, &path, "application/sdp", broken)).await;
+        reply.refused(StatusCode::BAD_REQUEST, "invalid_sdp");
+    }
+    let unknown = request(Method::PATCH, &format!("{CALLS}/rtc_nobody"), "application/sdp", OFFER);
+    server.send(unknown).await.refused(StatusCode::NOT_FOUND, "call_not_found");
+}
+
+#[tokio::test]
+async fn a_resume_token_reaches_the_call_and_a_dead_one_is_a_conflict() {
+    let server = Server::new();
+    let session = json!({ "avatar": { "resume_token": "rt_one" } });
+    post_json(&server, CALLS, &json!({ "sdp": OFFER, "session": session })).await;
+    let whip = with(request(Method::POST, "/whip", "application/sdp", OFFER), "avatar-resume-token", "rt_two");
+    server.send(whip).await;
+    let asked = server.negotiator.sessions().into_iter().map(|session| session.resume);
+    assert_eq!(asked.collect::<Vec<_>>(), [Some(Secret::new("rt_one")), Some(Secret::new("rt_two"))]);
+
+    let refusal = Some(Refusal::ResumeTokenInvalid);
+    let server = Server::with(Scripted { refusal, ..Scripted::default() }, &[]);
+    let reply = post_json(&server, CALLS, &json!({ "sdp": OFFER, "session": session })).await;
+    reply.refused(StatusCode::CONFLICT, "resume_token_invalid");
+    assert!(!reply.body.contains("rt_one"), "{reply:?}");
+    for bad in [json!(""), json!(7), json!("x".repeat(129))] {
+        let session = json!({ "avatar": { "resume_token": bad } });
+        let reply = post_json(&Server::new(), CALLS, &json!({ "sdp": OFFER, "session": session })).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
 }

@@ -141,6 +141,7 @@ fn both_shapes_of_a_session_are_read_and_the_newer_one_holds() {
         interrupt_response: Some(true),
         conversation: Some(ConversationId::from_text("conv_7")),
         instructions: None,
+        ..SessionPatch::default()
     };
     assert_eq!(patch(newer.clone()), expected);
 
@@ -196,6 +197,7 @@ fn a_session_that_is_sent_back_as_it_was_shown_stays_as_it_is() {
             create_response: (!manual).then_some(true),
             interrupt_response: (!manual).then_some(false),
             conversation: Some(shown.conversation),
+            ..SessionPatch::default()
         };
         assert_eq!(patch, expected);
     }

@@ -192,6 +192,6 @@ fn told_to_stop_the_server_ends_its_calls_closes_its_history_and_exits_with_zero
     let evidence = &*EVIDENCE;
     assert_eq!(evidence.stopped.code(), Some(0));
     assert!(evidence.caller_was_told, "the call that ran was not told of the end");
-    assert_eq!(evidence.left, ["audio", "history.sqlite3"], "no write-ahead log is left");
+    assert_eq!(evidence.left, ["audio", "history.sqlite3", "voices"], "no write-ahead log is left");
     assert!(!evidence.log.contains("panicked"), "{}", evidence.log);
 }

@@ -3,9 +3,11 @@
 //! An engine that is missing does not keep the server from starting: the page comes up, says what is missing and how to get it,
 //! and calls are refused with the same words until it is there.
 
+mod cloning;
 mod hq;
 mod remote;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use models::vad::silero::Silero;
 use models::vad::smart_turn::SmartTurn;
 use models::vad::{TurnModel, VoiceDetector};
 
+pub use self::cloning::Cloning;
 use crate::call::driver::Engines;
 use crate::config::{Config, HQ_OFF, Stt};
 use crate::placing;
@@ -93,6 +96,8 @@ pub struct Parts {
     pub stt: Option<Arc<dyn SpeechToText>>,
     pub llm: Option<Arc<dyn LanguageModel>>,
     pub tts: Option<Arc<dyn TextToSpeech>>,
+    /// What makes voices of recordings.
+    pub cloning: Option<Cloning>,
     /// How the servers of remote engines fare, by kind.
     pub standings: Vec<(&'static str, Standing)>,
 }
@@ -138,8 +143,16 @@ pub fn open(config: &Config, tell: Tell<'_>) -> Result<Opened, CatalogueError> {
     let llm = report(&mut reports, tell, "llm", true, rows.llm(&reading));
     let tts = report(&mut reports, tell, "tts", true, rows.tts());
     let standings = rows.standings();
-    let parts =
-        Parts { vad: vad.clone(), turn: turn.clone(), stt: stt.clone(), llm: llm.clone(), tts: tts.clone(), standings };
+    let cloning = shelf.cloning.take();
+    let parts = Parts {
+        vad: vad.clone(),
+        turn: turn.clone(),
+        stt: stt.clone(),
+        llm: llm.clone(),
+        tts: tts.clone(),
+        cloning,
+        standings,
+    };
     let engines = match (vad, stt, llm, tts) {
         (Some(vad), Some(stt), Some(llm), Some(tts)) => Ok(Engines { vad, turn, stt, llm, tts }),
         _ => Err(first_missing(&reports)),
@@ -221,13 +234,15 @@ struct Shelf {
     catalogue: Catalogue,
     store: Store,
     plan: Plan,
+    /// Set when an engine that clones is opened.
+    cloning: RefCell<Option<Cloning>>,
 }
 
 impl Shelf {
     fn of(config: &Config) -> Result<Self, CatalogueError> {
         let (catalogue, store) = (Catalogue::builtin()?, Store::new(config.models_dir()));
         let plan = placing::for_this_machine(config, &catalogue, &store);
-        Ok(Self { catalogue, store, plan })
+        Ok(Self { catalogue, store, plan, cloning: RefCell::default() })
     }
 
     /// What the plan has for `role`, where that is what was asked for: a fallback may be another.
@@ -410,7 +425,9 @@ impl Shelf {
                     let (factor, first_audio) = (speed.real_time_factor, speed.first_audio);
                     tracing::info!(model = model.id, factor, ?first_audio, "neural voice warmed up");
                     let keeps_up = factor < KEEPS_UP || wanted == model.id;
-                    let opened: Vec<(&Model, Arc<dyn TextToSpeech>, bool)> = vec![(model, Arc::new(voice), keeps_up)];
+                    let voice = Arc::new(voice);
+                    self.cloning.replace(Some(Cloning { cloner: voice.clone(), real_time_factor: factor }));
+                    let opened: Vec<(&Model, Arc<dyn TextToSpeech>, bool)> = vec![(model, voice, keeps_up)];
                     if keeps_up {
                         return opened;
                     }

@@ -15,4 +15,5 @@ mod placing;
 pub mod readiness;
 pub mod service;
 pub mod tls;
+pub mod voices;
 pub mod warm_up;

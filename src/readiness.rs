@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::call::driver::Engines;
 use crate::config::Config;
-use crate::engines::{self, EngineReport, EngineState, Missing, Opened, Parts};
+use crate::engines::{self, Cloning, EngineReport, EngineState, Missing, Opened, Parts};
 use crate::warm_up::warm_up;
 
 /// How long after a failed first run the next is tried.
@@ -95,6 +95,17 @@ impl Readiness {
 
     pub fn tts(&self) -> Result<Arc<dyn TextToSpeech>, Unready> {
         self.part("tts", |parts| parts.tts.clone())
+    }
+
+    /// What makes voices of recordings.
+    pub fn cloning(&self) -> Result<Cloning, Unready> {
+        self.part("cloning", |parts| parts.cloning.clone())
+    }
+
+    /// The same with these engines each by itself.
+    pub fn with_parts(self, parts: Parts) -> Self {
+        self.0.send_modify(|standing| standing.parts = parts);
+        self
     }
 
     /// One engine, which may be there though others are not.
@@ -189,7 +200,15 @@ pub fn bring_up(config: &Config, readiness: &Readiness, runtime: &Handle, stoppi
 impl From<Engines> for Parts {
     fn from(engines: Engines) -> Self {
         let Engines { vad, turn, stt, llm, tts } = engines;
-        Self { vad: Some(vad), turn, stt: Some(stt), llm: Some(llm), tts: Some(tts), standings: Vec::new() }
+        Self {
+            vad: Some(vad),
+            turn,
+            stt: Some(stt),
+            llm: Some(llm),
+            tts: Some(tts),
+            cloning: None,
+            standings: Vec::new(),
+        }
     }
 }
 

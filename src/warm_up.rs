@@ -49,7 +49,9 @@ pub async fn warm_up(
     let mut said = Pcm::new(SampleRate::HZ_16000, vec![0.0; 16_000]);
     let is_due = |kind: &str| due.contains(&kind);
     if let Some(tts) = parts.tts.as_ref().filter(|_| is_due("tts")) {
-        let spoken = within(speak(tts.as_ref(), &session.voice)).await;
+        // A voice of the user's own is given to the engine after this.
+        let voice = if crate::voices::is_profile_id(&session.voice) { "" } else { &session.voice };
+        let spoken = within(speak(tts.as_ref(), voice)).await;
         let ran = spoken.map(|spoken| said = spoken);
         failed |= tell_of("tts", true, &ran);
     }

@@ -18,4 +18,5 @@ pub mod pcm;
 pub mod playout;
 pub mod recording;
 pub mod resample;
+pub mod voice_sample;
 pub mod wav;

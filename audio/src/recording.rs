@@ -57,6 +57,25 @@ pub fn read(
     rate: SampleRate,
     longest: Duration,
 ) -> Result<Pcm, RecordingError> {
+    guarded(bytes, Some(rate), longest)
+}
+
+/// The same at the rate it was recorded at (that of its beginning, should it change; 48 kHz for Opus), or at `highest` if that is
+/// lower: what a look at its samples has to see untouched.
+pub fn read_as_recorded(
+    bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    highest: SampleRate,
+    longest: Duration,
+) -> Result<Pcm, RecordingError> {
+    let pcm = guarded(bytes, None, longest)?;
+    if pcm.rate <= highest { Ok(pcm) } else { Ok(crate::resample::resample(&pcm, highest)?) }
+}
+
+fn guarded(
+    bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    rate: Option<SampleRate>,
+    longest: Duration,
+) -> Result<Pcm, RecordingError> {
     // Decoders of seven formats, and files from anywhere: should one of them panic, it is the file that is refused.
     catch_unwind(AssertUnwindSafe(|| decode(bytes, rate, longest)))
         .unwrap_or_else(|_| Err(RecordingError::Malformed("its decoder gave up".to_owned())))
@@ -64,7 +83,7 @@ pub fn read(
 
 fn decode(
     bytes: impl AsRef<[u8]> + Send + Sync + 'static,
-    rate: SampleRate,
+    rate: Option<SampleRate>,
     longest: Duration,
 ) -> Result<Pcm, RecordingError> {
     if bytes.as_ref().is_empty() {
@@ -80,7 +99,7 @@ fn decode(
         other => RecordingError::Malformed(other.to_string()),
     })?;
     let (track, mut decoder) = open(file.as_ref())?;
-    let mut kept = Kept { rate, most: rate.samples_in(longest), longest, resampler: None, samples: Vec::new() };
+    let mut kept = Kept { rate, longest, resampler: None, samples: Vec::new() };
     let mut empty = 0;
     let mut decoded = Decoded::default();
     while let Some(packet) = next(file.as_mut())? {
@@ -179,10 +198,9 @@ fn mixed(frame: &[f32]) -> f32 {
     if mean.is_finite() { mean.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
-/// What has been read so far, at the wanted rate.
+/// What has been read so far, at the wanted rate; where none is wanted, at that of the first packet.
 struct Kept {
-    rate: SampleRate,
-    most: usize,
+    rate: Option<SampleRate>,
     longest: Duration,
     resampler: Option<Resampler>,
     samples: Vec<f32>,
@@ -191,9 +209,10 @@ struct Kept {
 impl Kept {
     fn push(&mut self, decoded: &Decoded) -> Result<(), RecordingError> {
         let from = SampleRate::new(decoded.hertz).ok_or(RecordingError::Rate(decoded.hertz))?;
+        let to = *self.rate.get_or_insert(from);
         // The rate may change in mid-file.
         if self.resampler.as_ref().is_none_or(|resampler| resampler.from() != from) {
-            let resampler = Resampler::aligned(from, self.rate)?;
+            let resampler = Resampler::aligned(from, to)?;
             if let Some(mut former) = self.resampler.replace(resampler) {
                 former.flush(&mut self.samples);
             }
@@ -201,7 +220,11 @@ impl Kept {
         if let Some(resampler) = &mut self.resampler {
             resampler.push(&decoded.mono, &mut self.samples);
         }
-        if self.samples.len() > self.most { Err(RecordingError::TooLong(self.longest)) } else { Ok(()) }
+        if self.samples.len() > to.samples_in(self.longest) {
+            Err(RecordingError::TooLong(self.longest))
+        } else {
+            Ok(())
+        }
     }
 
     fn finish(mut self) -> Result<Pcm, RecordingError> {
@@ -210,7 +233,10 @@ impl Kept {
         }
         // The resampler swings past full scale beside a jump.
         self.samples.iter_mut().for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
-        if self.samples.is_empty() { Err(RecordingError::NoAudio) } else { Ok(Pcm::new(self.rate, self.samples)) }
+        match self.rate {
+            Some(rate) if !self.samples.is_empty() => Ok(Pcm::new(rate, self.samples)),
+            _ => Err(RecordingError::NoAudio),
+        }
     }
 }
 

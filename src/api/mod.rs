@@ -8,6 +8,7 @@ pub mod openapi;
 mod page;
 mod renders;
 mod status;
+pub mod voices;
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use models::llm::{LanguageModel, Sampling};
 use models::stt::{SpeechToText, TranscribeRequest};
 use models::tts::{SpeakRequest, TextToSpeech};
 use models::vad::{TurnModel, VoiceDetector};
-use signaling::line::{CallEvent, FromCaller, HangUp, Line, Session, ToCaller};
+use signaling::line::{Ask, CallEvent, FromCaller, HangUp, Line, Session, SessionPatch, ToCaller};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -103,7 +103,8 @@ pub async fn drive(
     let hash = TokenHash::of(&token);
     let expires_after = patience.max(kept_for);
     let resumable = (!expires_after.is_zero()).then_some(Resumable { token, expires_after });
-    let voices = engines.tts.voices().iter().map(|voice| voice.id.clone()).collect();
+    let voices = engines.tts.voices().iter().map(|voice| voice.id.clone());
+    let voices = voices.chain(engines.tts.added_voice(&session.voice)).collect();
     let opening = Opening {
         session,
         door,
@@ -236,7 +237,12 @@ impl Driver {
                 let voicing = self.voicing.hear(&audio.samples);
                 Input::Heard { audio, voicing }
             }
-            FromCaller::Command(command) => Input::Command(command),
+            FromCaller::Command(command) => {
+                if let Ask::UpdateSession(patch) = &command.ask {
+                    self.learn_voice(patch);
+                }
+                Input::Command(command)
+            }
             FromCaller::Playout(playout) => Input::Playout(playout),
             FromCaller::HungUp(_) => return,
         };
@@ -256,6 +262,7 @@ impl Driver {
         self.voicing = Voicing::new(self.engines.vad.stream());
         self.ticket.hash = TokenHash::of(&token);
         let next = Resumable { token, expires_after: self.ticket.expires_after };
+        self.learn_voice(&patch);
         self.conversation.resume(now(), Return { call, door, patch, next });
         incoming
     }
@@ -278,6 +285,7 @@ impl Driver {
                 Step::Judge { pause, audio } => self.judge(pause, audio.to_vec()),
                 Step::Generate { reply, messages } => self.generate(reply, messages),
                 Step::Synthesize { reply, sentence, text, voice, deadline } => {
+                    let voice = self.present(voice);
                     self.synthesize(reply, sentence, SpeakRequest { text, voice, deadline });
                 }
                 Step::Abandon { reply } => self.tasks.abandon(&reply),
@@ -285,6 +293,22 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// A voice that was added since the call began can be chosen too.
+    fn learn_voice(&mut self, patch: &SessionPatch) {
+        if let Some(added) = patch.voice.as_deref().and_then(|voice| self.engines.tts.added_voice(voice)) {
+            self.conversation.learn_voice(added);
+        }
+    }
+
+    /// The voice, or the default one if it has been removed since it was chosen.
+    fn present(&mut self, voice: String) -> String {
+        if voice.is_empty() || self.engines.tts.has_voice(&voice) {
+            return voice;
+        }
+        warn!(voice, "the chosen voice is gone; the default one speaks");
+        self.conversation.forget_voice(&voice)
     }
 
     async fn send(&mut self, message: ToCaller) -> Result<(), Gone> {

@@ -7,6 +7,7 @@ pub mod models;
 pub mod say;
 pub mod serve;
 pub mod transcribe;
+pub mod voices;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     /// Make, list and revoke keys for others
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// List, add and delete voices of a running server
+    Voices(voices::Options),
     /// Write down what is said in a recording
     Transcribe(transcribe::Options),
     /// Say a text into a recording
@@ -84,6 +87,7 @@ impl Cli {
             }
             Command::Transcribe(options) => transcribe::run(&flags.load()?, &options),
             Command::Say(options) => say::run(&flags.load()?, &options),
+            Command::Voices(options) => voices::run(&options),
             Command::Call(options) => call::run(&options),
         }
     }

@@ -36,6 +36,7 @@ use crate::logging;
 use crate::readiness::{Readiness, Unready, bring_up};
 use crate::service::{self, ServiceParts};
 use crate::tls::{self, Subject};
+use crate::voices::Voices;
 
 /// How long a request's head may take to arrive, also on a connection that is kept open.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
@@ -63,10 +64,13 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let exchange = Arc::new(exchange);
         let peers = Arc::new(PeerHost::start(peer_settings(config, address), exchange.clone())?);
         keep_house(config, &history, &exchange, &readiness);
+        let calls = exchange.clone();
+        let voices = Arc::new(Voices::open(&history, readiness.clone(), move || calls.active() > 0)?);
         let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given));
         let stopping = watch::Sender::new(false);
-        let router = doors(config, peers.clone(), state, &keys, stopping.subscribe());
+        let router = doors(config, peers.clone(), state, voices.clone(), &keys, stopping.subscribe());
+        tokio::spawn(voices.make(stopping.subscribe()));
         open_engines(config, &readiness, stopping.subscribe());
         let rendering = hq::serve(config.clone(), readiness.clone(), history, stopping.subscribe());
         let rendering = tokio::spawn(rendering);
@@ -160,6 +164,7 @@ pub(crate) fn doors(
     config: &Config,
     negotiator: Arc<dyn Negotiator>,
     state: ApiState,
+    voices: Arc<Voices>,
     keys: &Arc<Keys>,
     stopping: watch::Receiver<bool>,
 ) -> Router {
@@ -181,6 +186,7 @@ pub(crate) fn doors(
     });
     let guard = Guard::new(keys.clone(), &config.limits, &config.security);
     let guarded = api::conversations(state.clone())
+        .merge(api::voices::router(voices, &config.session.voice))
         .merge(api::ice_servers(&config.ice_servers))
         .merge(api::openapi::router())
         .merge(http::router(doors))

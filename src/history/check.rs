@@ -199,6 +199,10 @@ pub fn repair(folder: &Path, now: SystemTime) -> Result<Findings, HistoryError> 
         scribe.forget_search()?;
     }
     scribe.catch_up()?;
+    scribe.connection.execute_batch(
+        "UPDATE conversations SET (turns, audio_bytes) =
+             (SELECT count(*), coalesce(sum(audio_bytes), 0) FROM turns WHERE conversation = conversations.id)",
+    )?;
     look(&scribe.connection, folder, now)
 }
 

@@ -26,6 +26,7 @@ impl Scribe {
         search::put(&transaction, seq, Place::Title, title, None)?;
         let summary = read::summary(&transaction, viewer, seq)?;
         transaction.commit()?;
+        self.tell_of_title(id, title)?;
         Ok(summary)
     }
 
@@ -43,7 +44,20 @@ impl Scribe {
             search::put(&transaction, seq, Place::Title, Some(title), None)?;
         }
         transaction.commit()?;
+        if seq.is_some() {
+            self.tell_of_title(id, Some(title))?;
+        }
         Ok(seq.is_some())
+    }
+
+    fn tell_of_title(&self, id: &str, title: Option<&str>) -> Result<(), HistoryError> {
+        let owner = self
+            .connection
+            .prepare_cached("SELECT owner FROM conversations WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        self.newsroom.title_changed(owner.flatten(), id, title);
+        Ok(())
     }
 
     /// Edits what a turn says, and gives it as it then stands with its index; `None` if it is not there. A side that the turn does

@@ -57,7 +57,7 @@ impl History {
     /// What mixes a conversation down; `None` while as many as may are at it.
     pub fn mixdown(self: &Arc<Self>, conversation: &StoredConversation) -> Option<Mixdown> {
         let permit = Arc::clone(&self.exports).try_acquire_owned().ok()?;
-        let samples = |ms: i64| u64::try_from(ms).unwrap_or(0) * PER_MS;
+        let samples = |ms: i64| u64::try_from(ms).unwrap_or(0).saturating_mul(PER_MS);
         let clip = |side: &StoredSide, channel, played: Option<i64>| {
             let file = side.audio.clone()?;
             Some(Clip { file, channel, start: samples(side.starts_ms?), cut: played.map(samples) })

@@ -100,6 +100,8 @@ impl History {
             reader.busy_timeout(std::time::Duration::from_secs(5))?;
             // All statements there are stay prepared.
             reader.set_prepared_statement_cache_capacity(64);
+            // Opens the files it needs now, not at some first request.
+            reader.query_row("SELECT EXISTS (SELECT 1 FROM conversations)", [], |_| Ok(()))?;
             Ok(Mutex::new(reader))
         };
         let opened = |source| HistoryError::Open { path: path.clone(), source };
@@ -136,6 +138,19 @@ impl History {
 
     fn audio_folder(&self) -> PathBuf {
         self.folder.join("audio")
+    }
+
+    /// Another connection to the same file, for what else is kept in it. It may write; each transaction waits for the others.
+    pub fn connect(&self) -> Result<Connection, HistoryError> {
+        let connection = Connection::open(self.folder.join("history.sqlite3"))?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+        Ok(connection)
+    }
+
+    /// The folder that all of it is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where a stored audio file is.

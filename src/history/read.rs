@@ -104,8 +104,7 @@ pub fn owner(viewer: &Viewer) -> Option<&str> {
     }
 }
 
-const SUMMARY: &str =
-    "SELECT id, title, (SELECT count(*) FROM turns WHERE conversation = c.id), created_at, updated_at,
+const SUMMARY: &str = "SELECT id, title, turns, created_at, updated_at,
         coalesce((SELECT coalesce(user_edit, user_text) FROM turns
                   WHERE conversation = c.id AND coalesce(user_edit, user_text) <> '' ORDER BY number LIMIT 1), ''),
         line_ms,
@@ -273,18 +272,14 @@ pub fn audio(
 }
 
 pub fn size(connection: &Connection, viewer: &Viewer) -> rusqlite::Result<Size> {
-    let whose = owner(viewer);
-    let which = match whose {
-        None => "?1 IS NULL",
-        Some(_) => "conversation IN (SELECT id FROM conversations WHERE owner = ?1)",
-    };
-    let (turns, bytes) = connection
-        .prepare_cached(&format!("SELECT count(*), coalesce(sum(audio_bytes), 0) FROM turns WHERE {which}"))?
-        .query_row([whose], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let conversations = connection
-        .prepare_cached("SELECT count(*) FROM conversations WHERE ?1 IS NULL OR owner = ?1")?
-        .query_row([whose], |row| row.get(0))?;
-    Ok(Size { conversations, turns, bytes })
+    let whose = if owner(viewer).is_some() { "owner = ?1" } else { "?1 IS NULL" };
+    connection
+        .prepare_cached(&format!(
+            "SELECT count(*), coalesce(sum(turns), 0), coalesce(sum(audio_bytes), 0) FROM conversations WHERE {whose}"
+        ))?
+        .query_row([owner(viewer)], |row| {
+            Ok(Size { conversations: row.get(0)?, turns: row.get(1)?, bytes: row.get(2)? })
+        })
 }
 
 /// The items of a conversation as the language model is to know them: as they were edited, and of a reply else what was heard.

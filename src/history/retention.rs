@@ -118,10 +118,7 @@ impl History {
     fn stalest(&self) -> Result<Option<(String, i64, u64)>, HistoryError> {
         self.read(|connection| {
             connection
-                .prepare_cached(
-                    "SELECT id, updated_at, (SELECT coalesce(sum(audio_bytes), 0) FROM turns WHERE conversation = c.id)
-                     FROM conversations c ORDER BY updated_at LIMIT 1",
-                )?
+                .prepare_cached("SELECT id, updated_at, audio_bytes FROM conversations ORDER BY updated_at LIMIT 1")?
                 .query_row([], |row| Ok((row.get(0)?, row.get(1)?, u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0))))
                 .optional()
         })

@@ -64,7 +64,19 @@ pub(super) const MIGRATIONS: &[&str] = &["
     ALTER TABLE turns ADD COLUMN audio_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE turns ADD COLUMN shelved INTEGER NOT NULL DEFAULT 0; -- whether the time line and the search have it
     CREATE INDEX turns_unshelved ON turns (number) WHERE shelved = 0;
-    CREATE INDEX turns_by_size ON turns (conversation, audio_bytes);
+    -- Kept by the triggers below.
+    ALTER TABLE conversations ADD COLUMN turns INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversations ADD COLUMN audio_bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE conversations SET turns = (SELECT count(*) FROM turns WHERE conversation = conversations.id);
+    CREATE TRIGGER turns_are_counted AFTER INSERT ON turns BEGIN
+        UPDATE conversations SET turns = turns + 1, audio_bytes = audio_bytes + NEW.audio_bytes WHERE id = NEW.conversation;
+    END;
+    CREATE TRIGGER turns_are_discounted AFTER DELETE ON turns BEGIN
+        UPDATE conversations SET turns = turns - 1, audio_bytes = audio_bytes - OLD.audio_bytes WHERE id = OLD.conversation;
+    END;
+    CREATE TRIGGER turns_are_weighed AFTER UPDATE OF audio_bytes ON turns WHEN NEW.audio_bytes <> OLD.audio_bytes BEGIN
+        UPDATE conversations SET audio_bytes = audio_bytes + NEW.audio_bytes - OLD.audio_bytes WHERE id = NEW.conversation;
+    END;
     -- The words of each side of each turn, and of each title; `search.rs` says what its rows are.
     CREATE VIRTUAL TABLE search USING fts5 (
         shown, original, content = '', contentless_delete = 1, prefix = '1 2 3', tokenize = 'unicode61 remove_diacritics 0'
@@ -104,6 +116,23 @@ pub(super) const MIGRATIONS: &[&str] = &["
         talk_ms INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (key, day)
     ) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE voices (
+        id            TEXT PRIMARY KEY,   -- and the name of its files, and of the voice in the engine
+        owner         TEXT,               -- whose key; NULL is the whole house
+        name          TEXT NOT NULL,
+        created_at    INTEGER NOT NULL,
+        consent_at    INTEGER NOT NULL,   -- when it was said that the speaker agrees
+        duration_ms   INTEGER NOT NULL,   -- of the sample that was kept
+        bandwidth_hz  INTEGER NOT NULL,
+        transcript    TEXT,
+        transcribed   INTEGER NOT NULL DEFAULT 0, -- whether the transcript is settled, also where there is none
+        state         TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'computing', 'ready', 'failed')),
+        reason        TEXT,               -- of the failure
+        engine        TEXT,               -- that computed it, or failed to
+        weights       TEXT                -- the engine's, as it tells them apart
+    ) STRICT;
+    CREATE UNIQUE INDEX voices_by_name ON voices (coalesce(owner, ''), name COLLATE NOCASE);
 ", "
     CREATE TABLE sessions (
         conversation    TEXT PRIMARY KEY,       -- which need not have a turn yet

@@ -7,7 +7,7 @@
 //! Refuses what it would not do honestly, naming the parameter; ignores what changes nothing here (`store`, `metadata`, …).
 
 mod chat;
-mod failure;
+pub(crate) mod failure;
 mod listing;
 mod pipe;
 mod share;
@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use models::llm::LanguageModel;
@@ -81,6 +82,8 @@ pub fn router(parts: ServiceParts) -> Router {
     let routes = Router::new()
         .route("/v1/chat/completions", post(chat::complete).options(preflight))
         .route("/v1/audio/transcriptions", post(transcription::transcribe).options(preflight))
+        // Each reads at most its own limit; the framework's is 2 MB.
+        .layer(DefaultBodyLimit::disable())
         .route("/v1/audio/speech", post(speech::speak).options(preflight))
         .route("/v1/models", get(listing::list).options(preflight))
         .route("/v1/models/{id}", get(listing::show).options(preflight))

@@ -14,6 +14,8 @@ import { encodeWav } from './wav.mjs';
 const DIST = fileURLToPath(new URL('../../web/dist/', import.meta.url));
 /** Of a request; the server's own limit for a sample is 25 MB. */
 const BODY_LIMIT = 26 * 1024 * 1024;
+/** How long a page may take to listen for news. */
+const LISTENER_LIMIT_MS = 20_000;
 /** Streams of news that are open at once; another is refused. */
 const STREAM_LIMIT = 16;
 const KINDS = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
@@ -39,8 +41,8 @@ export class MockServer {
     this.cloning = { available: true, engine: 'pocket', hint: null, reading: data.READING };
     /** `[pattern, {status, code, message, retryAfter}]`: answers of requests `METHOD /path` that match. */
     this.failures = [];
-    /** `[pattern, ms]`: how long such requests are left waiting. */
-    this.delays = [];
+    /** `[pattern, promise]`: such requests wait for it. */
+    this.held = [];
     this.key = null;
     /** The form of the last sample that came, as text. */
     this.sample = '';
@@ -61,8 +63,22 @@ export class MockServer {
     await new Promise((done) => this.http.close(done));
   }
 
-  /** Tells every page that listens. */
-  tell(event, value) {
+  /** Holds requests `METHOD /path` that match, until what it gives is called. */
+  hold(pattern) {
+    const { promise, resolve } = deferred();
+    const entry = [pattern, promise];
+    this.held.push(entry);
+    return () => {
+      this.held = this.held.filter((other) => other !== entry);
+      resolve();
+    };
+  }
+
+  /** Tells every page that listens, once one does. */
+  async tell(event, value) {
+    for (const limit = Date.now() + LISTENER_LIMIT_MS; this.streams.size === 0; await sleep(20)) {
+      if (Date.now() > limit) throw new Error('no page listens for news');
+    }
     for (const stream of this.streams) stream.write(`event: ${event}\ndata: ${JSON.stringify(value)}\n\n`);
   }
 
@@ -73,8 +89,7 @@ export class MockServer {
     this.asked.push(`${request.method} ${request.url}`);
     if (this.asked.length > 1_000) this.asked.shift();
     const body = await read(request);
-    const delay = this.delays.find(([pattern]) => pattern.test(call));
-    if (delay !== undefined) await sleep(delay[1]);
+    await this.held.find(([pattern]) => pattern.test(call))?.[1];
     if (url.pathname.startsWith('/api/') && this.key !== null && request.headers.authorization !== `Bearer ${this.key}`) {
       return refuse(response, 401, request.headers.authorization === undefined ? 'missing_api_key' : 'invalid_api_key', 'an API key is needed');
     }
@@ -181,6 +196,12 @@ export class MockServer {
     }
     return json(response, one);
   }
+}
+
+function deferred() {
+  let resolve;
+  const promise = new Promise((done) => (resolve = done));
+  return { promise, resolve };
 }
 
 function edit(side, text) {

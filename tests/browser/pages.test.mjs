@@ -43,12 +43,13 @@ describe('History', () => {
       const list = document.querySelector('[data-testid="history-list"] ul').parentElement;
       const seen = () => [...list.querySelectorAll('li')].map((item) => Number(item.getAttribute('aria-posinset')));
       let most = 0;
-      for (;;) {
+      for (let steps = 0; steps < 5_000; steps += 1) {
         list.scrollTop = list.scrollHeight;
         await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
         most = Math.max(most, list.querySelectorAll('li').length);
         if (Math.max(...seen()) === 1_000) return most;
       }
+      throw new Error(`the list ends at ${Math.max(...seen())}`);
     });
     assert.ok(reached < 60, `${reached} rows were in the page at once`);
     await page.getByTestId('load-more').waitFor({ state: 'detached' });
@@ -78,13 +79,19 @@ describe('History', () => {
   });
 
   test('shows no answer to an older question, and no emptiness before an answer has come', async () => {
-    server.delays = [[/GET \/api\/conversations$/, 700]];
+    const release = server.hold(/GET \/api\/conversations$/);
     await on('/history');
-    await page.getByText('Loading…').first().waitFor({ state: 'attached' });
+    await page.getByTestId('history-list').getByText('Loading…').waitFor({ state: 'attached' });
     assert.equal(await page.getByTestId('history-empty').count(), 0);
+    release();
     await first('history-item');
+    const late = server.hold(/GET \/api\/conversations$/);
+    const asked = page.waitForRequest(/q=bread/);
     await page.getByTestId('search').fill('bread');
+    await asked;
     await page.getByTestId('search').fill('danzai');
+    await page.waitForFunction(() => document.querySelector('[data-testid="history-list"] [data-stale="true"]') !== null);
+    late();
     await page.getByTestId('match').filter({ hasText: 'danzai' }).first().waitFor();
     assert.equal(await page.getByTestId('match').filter({ hasText: 'bread' }).count(), 0);
   });
@@ -113,7 +120,7 @@ describe('History', () => {
     assert.equal(await row.getByTestId('hq-state').getAttribute('data-state'), 'rendering');
     assert.equal(await row.getByTestId('play-hq').count(), 0);
     rendering.assistant.hq = { state: 'ready', voice: 'slt 32 kHz', audio: rendering.assistant.audio.replace('fast', 'hq'), duration_ms: 900 };
-    server.tell('render', { conversation: 'conv_00060', turn: rendering.id, reply: rendering.assistant.item, state: 'ready' });
+    await server.tell('render', { conversation: 'conv_00060', turn: rendering.id, reply: rendering.assistant.item, state: 'ready' });
     await row.getByTestId('play-hq').waitFor();
 
     const other = page.getByTestId('recorded-turn').nth(2);
@@ -127,7 +134,7 @@ describe('History', () => {
     await on('/history');
     await first('history-item');
     server.conversations[0].title = 'Two days in the south';
-    server.tell('title', { conversation: 'conv_00060', title: 'Two days in the south' });
+    await server.tell('title', { conversation: 'conv_00060', title: 'Two days in the south' });
     await page.getByText('Two days in the south').waitFor();
     for (const stream of [...server.streams]) stream.end();
     const fresh = { ...structuredClone(server.conversations[1]), id: 'conv_fresh', title: 'Just now', created_at: new Date().toISOString() };
@@ -235,7 +242,7 @@ describe('Voices', () => {
     await page.getByTestId('record-start').click();
     await first('record-level');
     await page.getByText('太小聲了').waitFor();
-    await page.waitForFunction(() => /0:0[4-9]/.test(document.querySelector('[data-testid="add-voice"]').innerText));
+    await page.waitForFunction(() => /0:(0[4-9]|[12]\d)/.test(document.querySelector('[data-testid="add-voice"]').innerText));
     await page.getByTestId('record-stop').click();
     await first('play-recording');
     await page.getByTestId('voice-name').fill('阿明');
@@ -253,6 +260,8 @@ describe('Voices', () => {
     await on('/voices');
     await first('voice');
     await page.getByTestId('open-add').click();
+    // However slow the machine: by the page's clock no time passes.
+    await page.clock.setFixedTime(new Date());
     await page.getByTestId('record-start').click();
     await first('record-level');
     await page.getByTestId('record-stop').click();
@@ -267,13 +276,14 @@ describe('Voices', () => {
     await on('/voices');
     await first('voice');
     await fill('Slow');
-    server.delays = [[/POST \/api\/voice-profile$/, 60_000]];
+    const release = server.hold(/POST \/api\/voice-profile$/);
     await page.getByTestId('send-voice').click();
     await first('uploading');
     await page.getByText('Listening to the sample').waitFor();
     await page.getByTestId('uploading').getByRole('button').click();
     await page.getByTestId('send-voice').waitFor();
-    assert.equal(server.voices.some(({ name }) => name === 'Slow'), false);
+    assert.equal(await page.getByTestId('voice').filter({ hasText: 'Slow' }).count(), 0);
+    release();
   });
 
   test('say that no engine can learn them, how to get one, and still take a sample', async () => {
@@ -354,7 +364,7 @@ test('a key that is entered on one page opens the others', async () => {
   await page.getByTestId('nav-history').click();
   await first('history-item');
   server.conversations[0].title = 'Heard with the key';
-  server.tell('title', { conversation: 'conv_00060', title: 'Heard with the key' });
+  await server.tell('title', { conversation: 'conv_00060', title: 'Heard with the key' });
   await page.getByText('Heard with the key').waitFor();
 });
 

@@ -161,6 +161,8 @@ impl LanguageModel for Mind {
 pub struct Mouth {
     pub desk: Desk<SpeakRequest>,
     voices: Vec<Voice>,
+    /// Names of voices that were added.
+    pub added: Mutex<Vec<&'static str>>,
     chunk: Duration,
     chunks: usize,
     pace: Duration,
@@ -173,6 +175,15 @@ impl TextToSpeech for Mouth {
 
     fn voices(&self) -> &[Voice] {
         &self.voices
+    }
+
+    fn has_voice(&self, id: &str) -> bool {
+        self.voices.iter().any(|voice| voice.id == id) || self.added_voice(id).is_some()
+    }
+
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        let name = wanted.strip_prefix("cloner/").unwrap_or(wanted);
+        self.added.lock().unwrap().iter().find(|added| **added == name).map(|added| format!("cloner/{added}"))
     }
 
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
@@ -394,7 +405,14 @@ impl Scripted {
                 writes: writes.to_owned(),
                 pace: word,
             }),
-            mouth: Arc::new(Mouth { desk: Desk::default(), voices: vec![voice], chunk, chunks, pace: chunk_takes }),
+            mouth: Arc::new(Mouth {
+                desk: Desk::default(),
+                voices: vec![voice],
+                added: Mutex::default(),
+                chunk,
+                chunks,
+                pace: chunk_takes,
+            }),
             detector: Detector::default(),
             judge: Arc::default(),
         }

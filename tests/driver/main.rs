@@ -12,3 +12,4 @@ mod engines;
 mod hearing;
 mod overload;
 mod resuming;
+mod voices;

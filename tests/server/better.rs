@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn hold_festival(folder: &Path) -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     let real = std::env::split_paths(&path).map(|folder| folder.join("festival")).find(|program| program.is_file());
-    let real = real.expect("Festival is not installed: run scripts/setup");
+    let real = real.unwrap_or_else(|| panic!("Festival is not installed: run scripts/setup"));
     let tools = folder.join("tools");
     fs::create_dir(&tools).unwrap();
     let script = format!(

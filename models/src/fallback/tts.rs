@@ -44,9 +44,17 @@ impl TextToSpeech for FallbackTts {
         &self.voices
     }
 
+    fn has_voice(&self, id: &str) -> bool {
+        self.row.iter().any(|engine| engine.has_voice(id))
+    }
+
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        self.row.iter().find_map(|engine| engine.added_voice(wanted))
+    }
+
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
         let wanted = request.voice.as_str();
-        let has_it = |engine: &Arc<dyn TextToSpeech>| engine.voices().iter().any(|voice| voice.id == wanted);
+        let has_it = |engine: &Arc<dyn TextToSpeech>| engine.has_voice(wanted);
         // Empty is the first engine's default; what nobody has is the first engine's to refuse or to understand.
         let at = self.row.iter().position(has_it).unwrap_or(0);
         let first = self.row.get(at).ok_or_else(|| EngineError::BadRequest("there is no voice".into()));

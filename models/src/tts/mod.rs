@@ -54,12 +54,23 @@ pub trait TextToSpeech: Send + Sync {
     fn has_voice(&self, id: &str) -> bool {
         self.voices().iter().any(|voice| voice.id == id)
     }
+    /// The id of the voice that was added and is meant by `wanted`: its id, or its name without the engine.
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        let _ = wanted;
+        None
+    }
     /// Queues the request; [`EngineError::Overloaded`] at once if the queue is full.
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError>;
 }
 
 /// Makes voices of recordings.
 pub trait VoiceCloner: Send + Sync {
+    /// What its voices' ids begin with.
+    fn engine(&self) -> &'static str;
+    /// Tells its weights from others: a voice that was computed with others has to be computed again.
+    fn fingerprint(&self) -> &str;
+    /// Whether it can compute voices at all, or what it lacks.
+    fn can_clone(&self) -> Result<(), EngineError>;
     /// Computes the voice of at least three seconds of speech; what is after thirty is left out. Takes seconds of a whole machine: not for
     /// a tokio worker. [`EngineError::BadRequest`] says what is wrong with a recording.
     fn condition(&self, audio: &Pcm) -> Result<ClonedVoice, EngineError>;

@@ -60,6 +60,10 @@ impl TextToSpeech for Voices {
     fn has_voice(&self, id: &str) -> bool {
         self.engines.iter().any(|engine| engine.has_voice(id))
     }
+
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        self.engines.iter().find_map(|engine| engine.added_voice(wanted))
+    }
 }
 
 fn position(voices: &[Voice], wanted: &str) -> Option<usize> {

@@ -118,7 +118,7 @@ pub(super) async fn read<T: Send + 'static>(
     answer.map_err(internal)?.map_err(internal)
 }
 
-fn rfc3339(milliseconds: i64) -> String {
+pub(super) fn rfc3339(milliseconds: i64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
         .ok()
         .and_then(|at| at.format(&Rfc3339).ok())

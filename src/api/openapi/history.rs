@@ -32,8 +32,17 @@ pub struct Listed {
     /// Of the latest turn.
     door: String,
     voice: Option<String>,
+    hq: Tally,
     /// With `q` alone.
     r#match: Option<Match>,
+}
+
+/// How many replies are how far on their way to better audio.
+#[derive(ToSchema)]
+pub struct Tally {
+    pending: u32,
+    ready: u32,
+    failed: u32,
 }
 
 #[derive(ToSchema)]
@@ -98,7 +107,40 @@ pub struct Side {
     starts_ms: Option<i64>,
     interrupted: Option<bool>,
     failure: Option<String>,
+    /// Of the avatar's side alone.
+    hq: Option<Render>,
 }
+
+#[derive(ToSchema)]
+pub struct Render {
+    /// `none`, `pending`, `rendering`, `ready` or `failed`.
+    state: String,
+    reason: Option<String>,
+    voice: Option<String>,
+    audio: Option<String>,
+    duration_ms: Option<i64>,
+    attempts: Option<u32>,
+}
+
+/// Asks for a reply's better audio, again or for the first time.
+#[utoipa::path(
+    post, path = "/api/conversations/{id}/turns/{turn}/render", tag = "history",
+    params(("id" = String, Path), ("turn" = u64, Path)),
+    responses((status = 202, description = "It will be rendered", body = Asked), Refused)
+)]
+pub fn render() {}
+
+#[derive(ToSchema)]
+pub struct Asked {
+    state: String,
+}
+
+/// What changes in the history, as server-sent events: `turn`, `render`, `title`, `voice`, `lagged`.
+#[utoipa::path(
+    get, path = "/api/events", tag = "history",
+    responses((status = 200, description = "It goes on for as long as the client listens", content_type = "text/event-stream", body = String), Refused)
+)]
+pub fn events() {}
 
 /// Gives a conversation a title, or with `null` takes it away so that the language model may find one.
 #[utoipa::path(
@@ -164,6 +206,7 @@ pub fn export_audio() {}
         ("id" = String, Path),
         ("turn" = u64, Path),
         ("side" = String, Path, pattern = "^(user|assistant)$"),
+        ("quality" = Option<String>, Query, pattern = "^(fast|hq)$", description = "The best there is unless given"),
     ),
     responses((status = 200, description = "The sound", content_type = "audio/ogg", body = Vec<u8>), Refused)
 )]

@@ -6,6 +6,7 @@
 mod doors;
 mod history;
 mod service;
+mod voices;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
     components(schemas(Refusal)),
     tags(
         (name = "history", description = "What was said"),
+        (name = "voices", description = "Voices to talk with"),
         (name = "calls", description = "Doors that calls come in by"),
         (name = "service", description = "The engines by themselves, in the words of OpenAI's HTTP API"),
         (name = "server", description = "The server itself"),
@@ -38,6 +40,15 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
         history::export,
         history::export_audio,
         history::audio,
+        history::render,
+        history::events,
+        voices::list,
+        voices::add,
+        voices::show,
+        voices::rename,
+        voices::remove,
+        voices::audio,
+        voices::cloning,
         doors::ice_servers,
         doors::create_call,
         doors::restart_call,
@@ -166,6 +177,7 @@ struct Status {
     engines: Vec<Object>,
     calls: CallCount,
     memory: Object,
+    hq: Object,
     history: Object,
 }
 

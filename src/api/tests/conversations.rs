@@ -19,6 +19,7 @@ async fn a_client_of_the_contract_finds_id_turns_and_created_at_in_the_list() {
         "duration_ms": 2412,
         "door": "webrtc",
         "voice": "flite/slt",
+        "hq": { "pending": 0, "ready": 0, "failed": 0 },
     }]);
     assert_eq!(told.json(), expected);
 }

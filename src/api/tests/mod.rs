@@ -10,6 +10,7 @@ mod renders;
 mod searches;
 mod status;
 mod viewers;
+mod voices;
 
 use std::time::{Duration, SystemTime};
 

@@ -76,6 +76,14 @@ async fn a_render_can_be_asked_for_where_there_is_a_voice_and_something_to_say()
     let asked = api.post(&path("1")).await;
     assert_eq!((asked.status, asked.json()), (StatusCode::ACCEPTED, json!({ "state": "pending" })));
     api.render(b"better").await;
+    // Somebody else's is not there.
+    let another = || Viewer::Owner("key_2".to_owned());
+    let better = format!("/api/conversations/{}/turns/1/audio/assistant?quality=hq", kept.conversation);
+    for request in [Request::post(path("1")), Request::get(&better)] {
+        let told = api.ask_as(another(), request.body(Body::empty()).unwrap()).await;
+        assert_eq!(told.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(api.get(&better).await.status, StatusCode::OK);
     assert_eq!(api.post(&path("1")).await.status, StatusCode::ACCEPTED, "anew");
     let mut cut = turn(1_001);
     cut.conversation = kept.conversation.clone();
@@ -111,7 +119,8 @@ async fn who_listens_is_told_of_its_own_changes_as_they_happen() {
     api.history.render_replies(true);
     let listen = |viewer: Viewer| {
         let request = Request::get("/api/events").extension(viewer).body(Body::empty()).unwrap();
-        let router = api.router.clone();
+        // Behind the guard, which says who listens.
+        let router = api.unguarded.clone();
         async move { router.oneshot(request).await.unwrap() }
     };
     let everyone = listen(Viewer::Everyone).await;
@@ -122,7 +131,8 @@ async fn who_listens_is_told_of_its_own_changes_as_they_happen() {
     own.owner = Some("key_1".to_owned());
     api.history.keep(own.clone()).await.unwrap();
     let news = api.history.news();
-    news.title_changed(Some("key_2".to_owned()), theirs.conversation.as_str(), Some("Not for everybody"));
+    let other = theirs.conversation.as_str().to_owned();
+    api.history.rename(Viewer::Everyone, other, Some("Not for everybody".to_owned())).await.unwrap();
     news.voice_changed(Some("key_1".to_owned()), "pocket-tts/me", "ready");
     let (id, reply) = (&own.conversation, &own.answer.as_ref().unwrap().reply);
     let render = json!({"conversation": id, "turn": 2, "reply": reply, "state": "pending"});
@@ -134,7 +144,7 @@ async fn who_listens_is_told_of_its_own_changes_as_they_happen() {
     assert_eq!(told_until(mine.into_body(), "voice").await, expected);
     let all = told_until(everyone.into_body(), "voice").await;
     assert_eq!(all.len(), 6, "{all:?}");
-    assert!(all[4].starts_with("title ") && all[4].contains("Not for everybody"), "{all:?}");
+    assert_eq!(all[4], format!("title {}", json!({"conversation": theirs.conversation, "title": "Not for everybody"})));
 }
 
 #[tokio::test]

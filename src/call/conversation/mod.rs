@@ -120,6 +120,20 @@ impl Conversation {
         self.keep_session();
     }
 
+    /// A voice that was added since the call began can be chosen.
+    pub fn learn_voice(&mut self, id: String) {
+        if !self.voices.contains(&id) {
+            self.voices.push(id);
+        }
+    }
+
+    /// A voice is not there any more; answers which one speaks in its stead.
+    pub fn forget_voice(&mut self, id: &str) -> String {
+        self.voices.retain(|voice| voice != id);
+        self.session.voice = choose_voice(&self.voices, &self.session.voice);
+        self.session.voice.clone()
+    }
+
     /// Something happened at `now`.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match &input {

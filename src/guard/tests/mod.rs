@@ -33,6 +33,7 @@ use crate::engines::Missing;
 use crate::history::History;
 use crate::keys::{KeyStore, Wanted};
 use crate::readiness::Readiness;
+use crate::voices::Voices;
 
 /// A key of the config.
 const OWN: &str = "0123456789abcdef0123456789abcdef";
@@ -141,11 +142,12 @@ impl Server {
             resume_from_history: Duration::ZERO,
         };
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
+        let voices = Arc::new(Voices::open(&history, readiness.clone(), || false).unwrap());
         let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given.clone()));
         let switch = Arc::new(Switch::default());
         let stop = watch::Sender::new(false);
-        let router = doors(&config, switch.clone(), state, &keys, stop.subscribe());
+        let router = doors(&config, switch.clone(), state, voices, &keys, stop.subscribe());
         Self { router, keys: given, history, switch, folder, _stop: stop }
     }
 
@@ -162,7 +164,10 @@ impl Server {
     async fn ask(&self, request: Request<Body>) -> Told {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Told { status: parts.status, headers: parts.headers, body: to_bytes(body, usize::MAX).await.unwrap() }
+        // Events go on for as long as somebody listens.
+        let is_endless = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = if is_endless { Bytes::new() } else { to_bytes(body, usize::MAX).await.unwrap() };
+        Told { status: parts.status, headers: parts.headers, body }
     }
 
     async fn send(&self, method: Method, path: &str, key: Option<&str>) -> Told {

@@ -43,7 +43,8 @@ pub async fn speak(State(service): State<Arc<Service>>, request: Request) -> Res
     service.admit(request.headers())?;
     let tts = service.readiness.tts().map_err(failure::unready)?;
     let place = service.speeches.place()?;
-    let asked = Asked::read(&json(request.into_body()).await?, tts.voices(), &service.session.voice)?;
+    let added = |wanted: &str| tts.added_voice(wanted);
+    let asked = Asked::read(&json(request.into_body()).await?, tts.voices(), &added, &service.session.voice)?;
     service.model("tts", asked.model.as_deref())?;
     let turn = service.speeches.turn(place, service.is_calling()).await?;
     let Asked { sentences, voice, format, as_events, .. } = asked;

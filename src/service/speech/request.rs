@@ -27,8 +27,14 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// `voices`: the engine's, the first is its default. `usual`: what calls use, empty for that default.
-    pub fn read(value: &Value, voices: &[Voice], usual: &str) -> Result<Self, Fault> {
+    /// `voices`: the engine's, the first is its default; `added`: the id of one that was added, by what it may be called. `usual`: what
+    /// calls use, empty for that default.
+    pub fn read(
+        value: &Value,
+        voices: &[Voice],
+        added: &dyn Fn(&str) -> Option<String>,
+        usual: &str,
+    ) -> Result<Self, Fault> {
         let fields = Fields::of(value, "")?;
         let format = match fields.text("response_format")? {
             None => Format::Wav,
@@ -53,7 +59,7 @@ impl Asked {
         Ok(Self {
             model: fields.text("model")?.map(str::to_owned),
             sentences: sentences(fields.required_text("input")?)?,
-            voice: voice(&fields, voices, usual)?,
+            voice: voice(&fields, voices, added, usual)?,
             format,
             as_events,
         })
@@ -77,7 +83,12 @@ fn sentences(input: &str) -> Result<Vec<String>, Fault> {
 }
 
 /// The voice's name, or an object with its `id`.
-fn voice(fields: &Fields<'_>, voices: &[Voice], usual: &str) -> Result<String, Fault> {
+fn voice(
+    fields: &Fields<'_>,
+    voices: &[Voice],
+    added: &dyn Fn(&str) -> Option<String>,
+    usual: &str,
+) -> Result<String, Fault> {
     let asked = match fields.get("voice") {
         Some(Value::Object(_)) => fields.object("voice")?.map(|voice| voice.required_text("id")).transpose()?,
         _ => fields.text("voice")?,
@@ -88,7 +99,10 @@ fn voice(fields: &Fields<'_>, voices: &[Voice], usual: &str) -> Result<String, F
         "" => voices.first(),
         _ => voices.iter().find(|voice| voice.id == asked).or_else(|| voices.iter().find(engine)),
     };
-    found.map(|voice| voice.id.clone()).ok_or_else(|| {
+    let found = found.map(|voice| voice.id.clone()).or_else(|| added(asked));
+    // What calls use may be a voice that is still being made.
+    let found = found.or_else(|| voices.first().filter(|_| asked == usual).map(|voice| voice.id.clone()));
+    found.ok_or_else(|| {
         let known: Vec<_> = voices.iter().map(|voice| voice.id.as_str()).collect();
         invalid("voice", format!("there is no voice `{}`; use one of {}", quoted(asked), known.join(", ")))
     })
@@ -106,7 +120,8 @@ mod tests {
     fn read(value: &Value) -> Result<Asked, Fault> {
         let voice =
             |id: &str| Voice { id: id.to_owned(), name: id.to_owned(), language: "en", rate: SampleRate::HZ_16000 };
-        Asked::read(value, &[voice("flite/slt"), voice("flite/rms"), voice("festival/slt")], "")
+        let added = |wanted: &str| (wanted == "voice_1").then(|| "pocket-tts/voice_1".to_owned());
+        Asked::read(value, &[voice("flite/slt"), voice("flite/rms"), voice("festival/slt")], &added, "")
     }
 
     #[test]
@@ -117,6 +132,7 @@ mod tests {
             (json!("festival"), "festival/slt"),
             (json!("flite/rms"), "flite/rms"),
             (json!({"id": "festival/slt"}), "festival/slt"),
+            (json!("voice_1"), "pocket-tts/voice_1"),
         ] {
             assert_eq!(read(&json!({"input": "Hi.", "voice": voice})).unwrap().voice, found);
         }

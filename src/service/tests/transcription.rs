@@ -45,6 +45,14 @@ async fn silence_is_an_empty_text_and_no_recogniser_is_asked_what_it_makes_of_it
 }
 
 #[tokio::test]
+async fn a_recording_of_more_than_two_megabytes_is_taken() {
+    let long = recording(&[(0.0, 140)]);
+    assert!(long.len() > 2 * 1024 * 1024);
+    let told = transcribe(&House::new(), Some(&long), &[]).await;
+    assert_eq!(told.json(), json!({"text": "", "usage": {"type": "duration", "seconds": 140}}));
+}
+
+#[tokio::test]
 async fn speech_is_heard_stretch_by_stretch_behind_every_call() {
     let house = House::new();
     let told = transcribe(&house, Some(&recording(&[(0.0, 3), (0.5, 4), (0.0, 5), (0.5, 6), (0.0, 3)])), &[]).await;

@@ -12,7 +12,7 @@ import {
   type ConversationPage,
 } from '../api/conversations';
 import { ApiError, download } from '../api/http';
-import { useCall } from '../app/call-context';
+import { useCall, useCallView } from '../app/call-context';
 import { withoutConversation, withTitle } from '../app/news-cache';
 import { keys } from '../app/query-keys';
 import { Confirm } from '../ui/Confirm';
@@ -64,14 +64,14 @@ export function ConversationPane({ id }: { id: string }) {
 
 function Reading({ conversation }: { conversation: Conversation }) {
   const { t, i18n } = useTranslation();
-  const { id, title, createdAt, durationMs, turns } = conversation;
+  const { id, createdAt, durationMs, turns } = conversation;
   const voices = [...new Set(turns.flatMap(({ voice }) => voice ?? []))];
   return (
     <article className={styles.reading} data-testid="conversation">
       <header>
         <Heading conversation={conversation} />
         <p className={styles.facts}>
-          {title !== null && <time dateTime={createdAt.toISOString()}>{fullDate(createdAt, i18n.language)}</time>}
+          <time dateTime={createdAt.toISOString()}>{fullDate(createdAt, i18n.language)}</time>
           <span>{t('history.turns', { count: turns.length })}</span>
           {durationMs !== null && durationMs >= 1000 && <span>{clock(durationMs / 1000)}</span>}
           {voices.length > 0 && <span>{t('history.voice', { name: voices.join(', ') })}</span>}
@@ -91,16 +91,19 @@ function Reading({ conversation }: { conversation: Conversation }) {
 }
 
 /** Title and actions. The title is changed where it stands. */
-function Heading({ conversation: { id, title, createdAt } }: { conversation: Conversation }) {
-  const { t, i18n } = useTranslation();
+function Heading({ conversation: { id, title, createdAt, turns } }: { conversation: Conversation }) {
+  const { t } = useTranslation();
   const say = useProblem();
   const client = useQueryClient();
   const call = useCall();
+  const { phase } = useCallView();
+  const calling = phase.kind !== 'idle' && phase.kind !== 'ended' && phase.kind !== 'failed';
   const [, navigate] = useLocation();
   const [editing, setEditing] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
-  const shown = title ?? fullDate(createdAt, i18n.language);
+  // As the list calls it: by its title, else by what was said first.
+  const shown = title ?? (turns[0]?.user.text || t('history.untitled'));
 
   // The reader who opened a conversation by keyboard or on a phone goes on from its title.
   useEffect(() => heading.current?.focus({ preventScroll: true }), []);
@@ -150,13 +153,14 @@ function Heading({ conversation: { id, title, createdAt } }: { conversation: Con
   return (
     <div className={styles.heading}>
       <h1 ref={heading} tabIndex={-1} data-testid="conversation-title">
-        {title === null ? <time dateTime={createdAt.toISOString()}>{shown}</time> : shown}
+        {shown}
       </h1>
       <div className={styles.tools}>
         <button
           type="button"
           className={`button small ${styles.goOn}`}
           data-testid="go-on-with"
+          disabled={calling}
           onClick={() => {
             navigate('/');
             void call.goOnWith(id);

@@ -150,13 +150,13 @@ describe('a talk that breaks off', () => {
     expect(call.snapshot().session.turns).toHaveLength(1);
   });
 
-  it('says when the next try is', async () => {
+  it('finds out at once that a server which was away has lost it', async () => {
     const call = await talking();
-    refuse = [{ kind: 'unreachable' }];
-    calls[0]?.hooks.onLink('lost');
+    if (calls[0] !== undefined) calls[0].found = 'gone';
+    call.checkLink();
     await settle();
-    const { phase } = call.snapshot();
-    expect(phase.kind === 'reconnecting' && phase.next).toBe(Date.now() + 500);
+    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { resume_token: 'rt_1' } });
+    expect(phase(call)).toBe('live');
   });
 
   it('is tried at once when the device is online again', async () => {

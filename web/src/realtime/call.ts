@@ -21,8 +21,7 @@ export type Phase =
   | { kind: 'connecting' }
   /** `since` in ms since the epoch, for the clock on the page. */
   | { kind: 'live'; since: number }
-  /** `next`: when the next try is, in ms since the epoch; `null`: one is running. */
-  | { kind: 'reconnecting'; since: number; next: number | null }
+  | { kind: 'reconnecting'; since: number }
   /** `seconds`: how long the call lasted. */
   | { kind: 'ended'; seconds: number }
   | { kind: 'failed'; failure: Failure; at: number };
@@ -336,8 +335,7 @@ export class Call {
       this.fail(link.failure.kind === 'expired' ? { kind: 'dropped' } : link.failure);
       return;
     }
-    const next = link.kind === 'waiting' ? link.until : null;
-    this.change({ phase: link.kind === 'up' ? { kind: 'live', since: phase.since } : { kind: 'reconnecting', since: phase.since, next } });
+    this.change({ phase: { kind: link.kind === 'up' ? 'live' : 'reconnecting', since: phase.since } });
     const at = wakeAt(link);
     if (at !== null) this.timer = setTimeout(() => this.feed({ kind: 'tick' }), Math.max(0, at - Date.now()));
     if (step === 'restart') this.findPath();

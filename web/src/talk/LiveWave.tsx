@@ -9,7 +9,7 @@ const BAR_PX = 3;
 const STEP_PX = 5;
 /** As wide as the widest pane. */
 const SLOTS = 240;
-/** What is silent still shows that time goes on. */
+/** What is silent still shows that time goes on; squared, syllables stand out of the meter's decibels. */
 const LEAST_PX = 1;
 
 /** Both sides' sound as it runs past: the caller above the line, the avatar below. */
@@ -46,10 +46,10 @@ export function LiveWave({ running }: { running: boolean }) {
         if (slot === undefined) break;
         const x = width - i * STEP_PX - shift + STEP_PX;
         paint.fillStyle = caller ?? '';
-        const up = Math.max(LEAST_PX, slot.caller * room);
+        const up = Math.max(LEAST_PX, slot.caller ** 2 * room);
         paint.fillRect(x, middle - 1 - up, BAR_PX, up);
         paint.fillStyle = reply ?? '';
-        const down = Math.max(LEAST_PX, slot.reply * room);
+        const down = Math.max(LEAST_PX, slot.reply ** 2 * room);
         paint.fillRect(x, middle + 1, BAR_PX, down);
       }
       frame = requestAnimationFrame(draw);

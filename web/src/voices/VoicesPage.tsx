@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { getCloning, listVoices, type Voice } from '../api/voices';
 import { keys } from '../app/query-keys';
+import { useHealth } from '../status/health-context';
 import { Problem } from '../ui/Problem';
 import { Skeleton } from '../ui/Skeleton';
 import { AddVoice } from './AddVoice';
@@ -22,7 +23,14 @@ export function VoicesPage() {
     queryFn: ({ signal }) => listVoices(signal),
     refetchInterval: ({ state: { data } }) => (data?.some(({ state }) => state === 'computing') ? LOOK_MS : false),
   });
-  const cloning = useQuery({ queryKey: keys.cloning, queryFn: ({ signal }) => getCloning(signal), staleTime: 60_000 });
+  const health = useHealth();
+  // A server that is loading has not got its engines yet; that is no reason to say that it has none.
+  const loading = health.kind === 'known' && health.health.status === 'loading';
+  const cloning = useQuery({
+    queryKey: keys.cloning,
+    queryFn: ({ signal }) => getCloning(signal),
+    refetchInterval: ({ state: { data } }) => (data?.available === false ? LOOK_MS * 4 : false),
+  });
 
   if (voices.isError && voices.data === undefined) {
     return <Problem error={voices.error} title={t('voices.title')} retry={() => void voices.refetch()} />;
@@ -44,7 +52,7 @@ export function VoicesPage() {
         )}
       </header>
 
-      {cloning.data !== undefined && !cloning.data.available && (
+      {cloning.data !== undefined && !cloning.data.available && !loading && (
         <aside className={styles.notice} data-testid="no-cloning">
           <Info size={20} strokeWidth={1.75} aria-hidden="true" />
           <div>

@@ -70,7 +70,8 @@ impl PocketTts {
         Self::open_as(folder, release.name(), release.config(), precision)
     }
 
-    pub(super) fn open_as(
+    /// The same for a model of another shape, as `config` has it.
+    pub fn open_as(
         folder: &Path,
         name: &str,
         config: Config,

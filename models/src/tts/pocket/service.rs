@@ -109,6 +109,12 @@ impl TextToSpeech for PocketTts {
         state.voices.contains_key(id) || state.presets.contains_key(id)
     }
 
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        let state = self.shared.lock();
+        let added = |id: &String| state.voices.contains_key(id) && !state.presets.contains_key(id);
+        [wanted.to_owned(), id(wanted)].into_iter().find(added)
+    }
+
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {
         let wanted = match (request.voice.as_str(), self.voices.first()) {
             ("", Some(first)) => &first.id,
@@ -141,12 +147,25 @@ impl TextToSpeech for PocketTts {
 }
 
 impl VoiceCloner for PocketTts {
-    fn condition(&self, audio: &Pcm) -> Result<ClonedVoice, EngineError> {
-        let model = &self.shared.model;
-        if !model.clones {
-            let why = "these weights of Pocket TTS cannot clone voices; those of kyutai/pocket-tts can, after a login";
-            return Err(EngineError::BadRequest(why.into()));
+    fn engine(&self) -> &'static str {
+        ENGINE
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.shared.model.fingerprint
+    }
+
+    fn can_clone(&self) -> Result<(), EngineError> {
+        if self.shared.model.clones {
+            return Ok(());
         }
+        let why = "these weights of Pocket TTS cannot clone voices; those of kyutai/pocket-tts can, after a login";
+        Err(EngineError::BadRequest(why.into()))
+    }
+
+    fn condition(&self, audio: &Pcm) -> Result<ClonedVoice, EngineError> {
+        self.can_clone()?;
+        let model = &self.shared.model;
         let samples = reference::prepare(audio, self.rate)?;
         let voice = catch_unwind(AssertUnwindSafe(|| model.hear(&samples)))
             .map_err(|panic| failed(format!("it panicked: {}", panic_text(&*panic))))?

@@ -238,10 +238,8 @@ impl Driver {
                 Input::Heard { audio, voicing }
             }
             FromCaller::Command(command) => {
-                if let Ask::UpdateSession(SessionPatch { voice: Some(voice), .. }) = &command.ask
-                    && let Some(added) = self.engines.tts.added_voice(voice)
-                {
-                    self.conversation.learn_voice(added);
+                if let Ask::UpdateSession(patch) = &command.ask {
+                    self.learn_voice(patch);
                 }
                 Input::Command(command)
             }
@@ -264,6 +262,7 @@ impl Driver {
         self.voicing = Voicing::new(self.engines.vad.stream());
         self.ticket.hash = TokenHash::of(&token);
         let next = Resumable { token, expires_after: self.ticket.expires_after };
+        self.learn_voice(&patch);
         self.conversation.resume(now(), Return { call, door, patch, next });
         incoming
     }
@@ -294,6 +293,13 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// A voice that was added since the call began can be chosen too.
+    fn learn_voice(&mut self, patch: &SessionPatch) {
+        if let Some(added) = patch.voice.as_deref().and_then(|voice| self.engines.tts.added_voice(voice)) {
+            self.conversation.learn_voice(added);
+        }
     }
 
     /// The voice, or the default one if it has been removed since it was chosen.

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use signaling::http::error::ApiError;
@@ -100,10 +100,19 @@ async fn admit(State(guard): State<Arc<Guard>>, mut request: Request, next: Next
 }
 
 async fn receive(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    match guard.check(&request) {
-        Ok(()) => next.run(request.map(bodies::bounded)).await,
+    let checked = guard.check(&request);
+    let (head, body) = request.into_parts();
+    let (body, whole) = bodies::bounded(body);
+    let mut response = match checked {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
         Err(refused) => refused.into_response(),
+    };
+    // What was not read stands before the next request, so the connection ends here: a client must know, or it sends its next one
+    // into the void.
+    if !whole.is_read() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 impl Guard {

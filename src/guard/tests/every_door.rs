@@ -256,3 +256,15 @@ async fn a_body_that_never_comes_is_given_up_at_every_route() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_refusal_before_the_body_has_come_says_that_the_connection_ends() {
+    let server = Server::closed();
+    let endless = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let told = server.ask(request(Method::POST, "/v1/realtime/calls", Some("wrong"), endless())).await;
+    assert_eq!((told.status, told.header("connection")), (StatusCode::UNAUTHORIZED, "close"));
+    let told = server.ask(request(Method::POST, "/v1/realtime/calls", Some(OWN), Body::from("no offer"))).await;
+    assert!(!told.status.is_success());
+    let told = server.get("/health", None).await;
+    assert!(told.headers.get("connection").is_none(), "nothing is left unread");
+}

@@ -79,8 +79,11 @@ impl Call {
 
     /// The machine loses power: nothing is said, sockets are gone.
     fn die(self) -> (Recording, Vec<Value>) {
-        self.runtime.shutdown_background();
-        (self.recording, self.told)
+        let Self { runtime, caller, events, recording, told } = self;
+        runtime.shutdown_background();
+        // Dropped while a task still runs to its next pause, they would have it say goodbye.
+        std::mem::forget((caller, events));
+        (recording, told)
     }
 }
 

@@ -69,7 +69,7 @@ function Figures({ status: { calls, memoryBytes, hq, history } }: { status: Serv
           <dd>
             {whole(calls.active, locale)} <small>{t('status.of', { limit: whole(calls.limit, locale) })}</small>
           </dd>
-          <dd className={styles.bar} aria-hidden="true">
+          <dd className={`progress-bar ${styles.bar}`} aria-hidden="true">
             <span style={{ width: `${calls.limit > 0 ? Math.min(100, (calls.active / calls.limit) * 100) : 0}%` }} />
           </dd>
         </div>
@@ -128,7 +128,7 @@ function Engine({ engine: { role, name, state, percent, hint, queue } }: { engin
       </p>
       {loading && (
         <div
-          className={styles.progress}
+          className={`progress-bar ${styles.progress}`}
           role="progressbar"
           aria-label={t('status.loadingEngine', { name: roleName(role) })}
           aria-valuemin={0}

@@ -103,6 +103,7 @@ export function Stage({ view }: { view: CallView }) {
         {stance === 'loading' && loaded !== null && (
           <div className={styles.progress} data-testid="loading">
             <div
+              className="progress-bar"
               role="progressbar"
               aria-label={t('talk.loading')}
               aria-valuemin={0}

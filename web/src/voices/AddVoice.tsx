@@ -120,6 +120,7 @@ export function AddVoice({ cloning, onClose }: { cloning: Cloning | undefined; o
         {upload.isPending ? (
           <div className={styles.progress} data-testid="uploading">
             <div
+              className="progress-bar"
               role="progressbar"
               aria-label={t('voices.sending')}
               aria-valuemin={0}

@@ -4,6 +4,7 @@
 //! they stand and what to write instead, and that no message shows a key or credential. Reads nothing but what it is given in
 //! [`Inputs`].
 
+mod choices;
 mod flags;
 mod keep_fast;
 mod read;
@@ -16,7 +17,8 @@ mod validate;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use self::settings::Chinese;
+use self::choices::Chinese;
+pub use choices::{BesideCalls, LogFormat, SpeechFormat, TlsMode, TurnEndMode};
 pub use flags::ConfigFlags;
 pub use keep_fast::KeepFast;
 use models::stt::script::Script;
@@ -24,8 +26,8 @@ pub use read::{ConfigError, FlagValue, Inputs, Origin};
 pub use reference::reference;
 pub use remote::REMOTE;
 pub use settings::{
-    BesideCalls, Config, Engines, Field, HistorySettings, Hq, Key, Limits, Log, LogFormat, Remote, RemoteLlm,
-    RemoteStt, RemoteTts, Security, SessionDefaults, SpeechFormat, Stt, Tls, TlsMode, TurnEndMode, keys,
+    Config, Engines, Field, HistorySettings, Hq, Key, Limits, Log, Remote, RemoteLlm, RemoteStt, RemoteTts, Security,
+    SessionDefaults, Stt, Tls, keys,
 };
 use signaling::line::TurnEnd;
 pub use span::Span;

@@ -251,7 +251,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::super::settings::{LogFormat, TlsMode};
+    use super::super::choices::{LogFormat, TlsMode};
     use super::*;
 
     fn read(file: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, ConfigError> {

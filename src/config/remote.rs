@@ -8,8 +8,9 @@ use models::remote::{
 use serde_json::Map;
 use signaling::secret::Secret;
 
+use super::choices::SpeechFormat;
 use super::read::ConfigError;
-use super::settings::{Config, Remote, SpeechFormat};
+use super::settings::{Config, Remote};
 use super::span::Span;
 
 /// What `[engines]` calls a server.

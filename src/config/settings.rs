@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::choices::{BesideCalls, Chinese, LogFormat, SpeechFormat, TlsMode, TurnEndMode};
 use super::keep_fast::KeepFast;
 use super::span::Span;
 use signaling::http::IceServer;
@@ -349,52 +350,6 @@ settings! {
         /// `text` for people, `json` for machines: one object a line. Cost: none.
         format: LogFormat = LogFormat::Text,
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TlsMode {
-    Off,
-    Auto,
-    Files,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TurnEndMode {
-    Semantic,
-    Silence,
-    Manual,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Chinese {
-    Auto,
-    Traditional,
-    AsHeard,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SpeechFormat {
-    Pcm,
-    Wav,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BesideCalls {
-    Never,
-    Quiet,
-    Always,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 /// One key in full, as `tls.mode`, with what documents it.

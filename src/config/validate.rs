@@ -8,7 +8,8 @@ use super::read::ConfigError;
 use models::memory::Wanted;
 use signaling::http::IceServer;
 
-use super::settings::{Config, TlsMode};
+use super::choices::TlsMode;
+use super::settings::Config;
 
 /// Shorter keys can be guessed.
 const SHORTEST_KEY: usize = 16;

@@ -7,7 +7,8 @@ use models::tts::TextToSpeech;
 use models::tts::pocket::{PocketTts, Precision};
 
 use super::remote::Rows;
-use super::{EngineReport, EngineState, Shelf, Tell, festival, pocket_release};
+use super::shelf::{Shelf, festival, pocket_release};
+use super::{EngineReport, EngineState, Tell};
 use crate::config::{Config, REMOTE};
 use crate::hq::voices::HqVoices;
 use crate::readiness::HQ;

@@ -11,7 +11,8 @@ use models::remote::{IoThread, Network, RemoteLlm, RemoteStt, RemoteTts, Standin
 use models::stt::SpeechToText;
 use models::tts::TextToSpeech;
 
-use super::{Found, Shelf};
+use super::Found;
+use super::shelf::Shelf;
 use crate::config::{Config, REMOTE};
 
 /// Opens the engines of `[engines]`, each with its fallback.

@@ -59,3 +59,13 @@ pub(super) fn is_unspeakable(c: char) -> bool {
         || c == '\u{2023}'
         || c == '\u{2043}'
 }
+
+/// A comma and its like, after which a clause ends.
+pub(super) fn is_clause_mark(c: char) -> bool {
+    matches!(c, ',' | ':' | ';' | '，' | '：' | '、' | '—' | '–' | '-')
+}
+
+/// A quotation mark or bracket that opens.
+pub(super) fn is_opener(c: char) -> bool {
+    matches!(c, '"' | '\'' | '(' | '[' | '“' | '‘' | '«' | '「' | '『' | '（')
+}

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::abbreviations::{self, Stop};
-use super::characters::{is_cjk, is_cjk_letter, is_closer, joins_previous};
+use super::characters::{is_cjk, is_cjk_letter, is_clause_mark, is_closer, is_opener, joins_previous};
 use super::markup::{Markup, Unit, Voicing};
 use super::speakable;
 
@@ -445,12 +445,4 @@ fn stop_kind(c: char, before: Option<char>) -> Option<Kind> {
         '…' => Kind::Dots,
         _ => return None,
     })
-}
-
-fn is_clause_mark(c: char) -> bool {
-    matches!(c, ',' | ':' | ';' | '，' | '：' | '、' | '—' | '–' | '-')
-}
-
-fn is_opener(c: char) -> bool {
-    matches!(c, '"' | '\'' | '(' | '[' | '“' | '‘' | '«' | '「' | '『' | '（')
 }

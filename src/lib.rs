@@ -17,3 +17,4 @@ pub mod service;
 pub mod tls;
 pub mod voices;
 pub mod warm_up;
+mod whole_file;

@@ -80,16 +80,9 @@ async fn within<T>(run: impl Future<Output = Result<T, EngineError>>) -> Result<
 
 /// What a voice makes of [`WORDS`], as listeners take it.
 async fn speak(tts: &dyn TextToSpeech, voice: &str) -> Result<Pcm, EngineError> {
-    let mut speech =
+    let speech =
         tts.speak(SpeakRequest { text: WORDS.to_owned(), voice: voice.to_owned(), deadline: Instant::now() })?;
-    let mut spoken: Option<Pcm> = None;
-    while let Some(chunk) = speech.next().await {
-        let chunk = chunk?;
-        match &mut spoken {
-            Some(spoken) => spoken.samples.extend(chunk.samples),
-            None => spoken = Some(chunk),
-        }
-    }
+    let spoken = speech.whole().await?;
     let failed = |reason: String| EngineError::Failed { engine: "text to speech", reason };
     let spoken = spoken.ok_or_else(|| failed("it made no sound".to_owned()))?;
     resample(&spoken, SampleRate::HZ_16000).map_err(|error| failed(error.to_string()))

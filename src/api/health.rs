@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::ApiState;
+use crate::call::admission::Exchange;
 use crate::engines::{EngineReport, EngineState};
 use crate::readiness::{Readiness, Unready, percent};
 
@@ -33,9 +34,15 @@ struct Model {
 }
 
 #[derive(Debug, Serialize)]
-struct Calls {
+pub struct Calls {
     active: usize,
     limit: usize,
+}
+
+impl Calls {
+    pub fn of(exchange: &Exchange) -> Self {
+        Self { active: exchange.taken(), limit: exchange.limit() }
+    }
 }
 
 /// 200 when calls can be taken; 503 while engines are loading, and when one that a call needs is missing or failing.
@@ -57,7 +64,7 @@ pub async fn health(State(state): State<ApiState>) -> (StatusCode, Json<Health>)
         (_, false, true) => ("degraded", StatusCode::OK),
         (_, false, false) => ("ok", StatusCode::OK),
     };
-    let calls = Calls { active: state.exchange.taken(), limit: state.exchange.limit() };
+    let calls = Calls::of(&state.exchange);
     (code, Json(Health { status, percent: loading.then_some(of_all), models, calls }))
 }
 

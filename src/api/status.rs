@@ -10,7 +10,7 @@ use signaling::http::error::ApiError;
 
 use super::ApiState;
 use super::conversations::{By, read};
-use super::health::{Standing, standing};
+use super::health::{Calls, Standing, standing};
 use crate::history::renders::RenderCounts;
 
 /// When the server began, which is when its routes were put together.
@@ -45,12 +45,6 @@ struct Engine {
 }
 
 #[derive(Debug, Serialize)]
-struct Calls {
-    active: usize,
-    limit: usize,
-}
-
-#[derive(Debug, Serialize)]
 struct Memory {
     /// `null` where the system does not say.
     rss_bytes: Option<u64>,
@@ -75,7 +69,7 @@ pub async fn status(State(state): State<ApiState>, By(viewer): By) -> Result<Jso
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: BEGAN.elapsed().as_secs(),
         engines: engines.collect(),
-        calls: Calls { active: state.exchange.taken(), limit: state.exchange.limit() },
+        calls: Calls::of(&state.exchange),
         memory: Memory { rss_bytes: resident() },
         hq,
         history: Remembered { conversations: size.conversations, turns: size.turns, bytes: size.bytes },

@@ -36,6 +36,24 @@ pub struct SessionDefaults {
     pub resume_from_history: Duration,
 }
 
+#[cfg(test)]
+impl SessionDefaults {
+    /// For tests of what lies round calls.
+    pub(crate) fn plain() -> Self {
+        Self {
+            instructions: String::new(),
+            voice: String::new(),
+            language: None,
+            turn_end: TurnEnd::Semantic,
+            interrupt_response: true,
+            temperature: 0.0,
+            max_reply_tokens: 1,
+            resume: Duration::ZERO,
+            resume_from_history: Duration::ZERO,
+        }
+    }
+}
+
 /// Takes calls from every door.
 pub struct Exchange {
     /// What calls are made with, once it is there.

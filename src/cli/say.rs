@@ -43,14 +43,12 @@ pub fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode> {
     let spoken: Pcm = runtime.block_on(async {
         let mut spoken: Option<Pcm> = None;
         for sentence in sentences {
-            let mut speech =
+            let speech =
                 tts.speak(SpeakRequest { text: sentence.spoken, voice: voice.clone(), deadline: Instant::now() })?;
-            while let Some(chunk) = speech.next().await {
-                let chunk = chunk?;
-                match &mut spoken {
-                    Some(spoken) => spoken.samples.extend(chunk.samples),
-                    None => spoken = Some(chunk),
-                }
+            let Some(said) = speech.whole().await? else { continue };
+            match &mut spoken {
+                Some(spoken) => spoken.samples.extend(said.samples),
+                None => spoken = Some(said),
             }
         }
         spoken.ok_or_else(|| anyhow::anyhow!("the voice made no sound of that text"))

@@ -43,7 +43,7 @@ pub use self::read::{ConversationSummary, Side, Size, StoredConversation, Stored
 pub use self::search::Match;
 pub use self::viewer::Viewer;
 pub use self::words::{Piece, Query};
-pub use self::write::Done;
+pub use self::write::{Done, milliseconds};
 
 /// In the data folder.
 const DATABASE: &str = "history.sqlite3";
@@ -84,7 +84,7 @@ pub struct History {
     rendering: Arc<AtomicBool>,
     writer: write::Writer,
     /// Talks that may be mixed down at once: it takes a core.
-    exports: std::sync::Arc<tokio::sync::Semaphore>,
+    exports: Arc<tokio::sync::Semaphore>,
 }
 
 /// Mixdowns at once.
@@ -113,7 +113,7 @@ impl History {
         }
         let (newsroom, rendering) = (scribe.newsroom.clone(), Arc::clone(&scribe.rendering));
         let writer = write::Writer::start(scribe)?;
-        let exports = std::sync::Arc::new(tokio::sync::Semaphore::new(EXPORTS_BOUND));
+        let exports = Arc::new(tokio::sync::Semaphore::new(EXPORTS_BOUND));
         Ok(Self {
             folder: folder.to_owned(),
             reader: first,
@@ -138,14 +138,6 @@ impl History {
 
     fn audio_folder(&self) -> PathBuf {
         self.folder.join("audio")
-    }
-
-    /// Another connection to the same file, for what else is kept in it. It may write; each transaction waits for the others.
-    pub fn connect(&self) -> Result<Connection, HistoryError> {
-        let connection = Connection::open(self.folder.join("history.sqlite3"))?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-        Ok(connection)
     }
 
     /// The folder that all of it is in.
@@ -205,9 +197,15 @@ impl History {
         self.read(|connection| read::size(connection, viewer))
     }
 
+    /// The same for calls: small queries by an index, well under a millisecond.
+    fn recall_by<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, HistoryError> {
+        let connection = self.recaller.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(query(&connection)?)
+    }
+
     /// Whether a call of `viewer` may go on with a conversation: it is theirs, or there is none of that id yet.
     pub fn may_go_on(&self, viewer: &Viewer, conversation: &str) -> Result<bool, HistoryError> {
-        self.read(|connection| {
+        self.recall_by(|connection| {
             let theirs = read::seq(connection, viewer, conversation)?.is_some();
             Ok(theirs || read::seq(connection, &Viewer::Everyone, conversation)?.is_none())
         })
@@ -282,20 +280,17 @@ impl Keeper for History {
     }
 
     fn session(&self, token: &TokenHash) -> Option<SessionRecord> {
-        // One row, by an index.
-        let connection = self.recaller.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        sessions::find(&connection, token, SystemTime::now()).unwrap_or_else(|error| {
+        let found = self.recall_by(|connection| sessions::find(connection, token, SystemTime::now()));
+        found.unwrap_or_else(|error| {
             tracing::warn!(%error, "a session cannot be looked up");
             None
         })
     }
 
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {
-        // Indexed, and at most a few hundred short rows: well under a millisecond.
-        let connection = self.recaller.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let items = read::items(&connection, &Viewer::Everyone, conversation.as_str())
-            .map_err(|error| KeepError::Storage(error.to_string()));
-        drop(connection);
+        // At most a few hundred short rows.
+        let items = self.recall_by(|connection| read::items(connection, &Viewer::Everyone, conversation.as_str()));
+        let items = items.map_err(|error| KeepError::Storage(error.to_string()));
         Box::pin(async move { items })
     }
 

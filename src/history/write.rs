@@ -1,7 +1,7 @@
 //! The one thread that writes: audio files first, then the row.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use audio::ogg::OggOpusWriter;
+use audio::ogg::{OggError, OggOpusWriter};
 use audio::pcm::Pcm;
 use rusqlite::{Connection, OptionalExtension, params};
 use signaling::line::Timings;
@@ -21,6 +21,7 @@ use super::search::{self, Place};
 use super::timeline::{Line, Spoken};
 use super::{HistoryError, files, renders};
 use crate::call::record::{Amendment, TurnRecord};
+use crate::whole_file;
 
 /// How many turns and changes may wait to be written. A turn takes some 50 ms, mostly to encode; when full, it is refused with an
 /// error that says so, rather than holding up the call.
@@ -223,9 +224,12 @@ impl Scribe {
         let (Some(item), Some(pcm)) = (item, pcm.filter(|pcm| !pcm.samples.is_empty())) else { return Ok(None) };
         // Item ids can come from clients: only ours are used as file names.
         let name = format!("{}.ogg", stem(item));
-        let path = self.audio.join(&name);
-        let bytes =
-            write_ogg(&path, pcm).map_err(|error| HistoryError::Write(format!("{}: {error}", path.display())))?;
+        let encode = |file: &mut BufWriter<File>| -> Result<(), OggError> {
+            let mut writer = OggOpusWriter::new(file)?;
+            writer.push(pcm)?;
+            writer.finish().map(drop)
+        };
+        let bytes = store_whole(&self.audio.join(&name), |file| encode(file).map_err(io::Error::other))?;
         Ok(Some(Written { name, bytes }))
     }
 
@@ -252,33 +256,17 @@ pub fn stem(item: &str) -> String {
     item.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-")
 }
 
-/// Stores a whole file: it is there and synced, or the one of that name is as it was.
-pub fn store_whole(path: &Path, content: &[u8]) -> Result<(), HistoryError> {
-    let partial = path.with_extension("partial");
-    let write = || {
-        let mut file = File::create(&partial)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
-    };
-    write().map_err(|error: std::io::Error| HistoryError::Write(format!("{}: {error}", path.display())))
+/// Stores a whole file: it is there and synced, or the one of that name is as it was. Gives its length.
+pub fn store_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<u64, HistoryError> {
+    whole_file::write(path, fill).map_err(|error| HistoryError::Write(format!("{}: {error}", path.display())))
 }
 
-/// Writes beside the final name, syncs, renames: the file is whole or not there. Gives its length.
-fn write_ogg(path: &Path, pcm: &Pcm) -> std::io::Result<u64> {
-    let partial = path.with_extension("partial");
-    let mut writer = OggOpusWriter::new(BufWriter::new(File::create(&partial)?)).map_err(std::io::Error::other)?;
-    writer.push(pcm).map_err(std::io::Error::other)?;
-    let mut file = writer.finish().map_err(std::io::Error::other)?;
-    file.flush()?;
-    file.get_ref().sync_all()?;
-    let bytes = file.get_ref().metadata()?.len();
-    std::fs::rename(&partial, path)?;
-    Ok(bytes)
-}
-
+/// Since 1970, as all times in the database.
 pub fn milliseconds(at: SystemTime) -> i64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A turn's stages as the history and the REST interface have them: milliseconds, to the microsecond.

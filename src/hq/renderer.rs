@@ -278,15 +278,8 @@ async fn say(candidate: &Candidate, text: &str) -> Result<Pcm, RenderError> {
 
 async fn speak(speaks: &dyn TextToSpeech, voice: &str, text: &str) -> Result<Pcm, EngineError> {
     let deadline = std::time::Instant::now() + DUE;
-    let mut speech = speaks.speak(SpeakRequest { text: text.to_owned(), voice: voice.to_owned(), deadline })?;
-    let mut said: Option<Pcm> = None;
-    while let Some(chunk) = speech.next().await {
-        let chunk = chunk?;
-        match &mut said {
-            Some(said) => said.samples.extend(chunk.samples),
-            None => said = Some(chunk),
-        }
-    }
+    let speech = speaks.speak(SpeakRequest { text: text.to_owned(), voice: voice.to_owned(), deadline })?;
+    let said = speech.whole().await?;
     let failed = || EngineError::Failed { engine: "the rendering voice", reason: "it made no sound".to_owned() };
     said.ok_or_else(failed)
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use self::ledger::{Entry, Ledger};
 use crate::call::allowance::Meter;
-use crate::history::{HistoryError, open_database};
+use crate::history::{HistoryError, milliseconds, open_database};
 
 /// What every key that is given out begins with, so that people and scanners of source code know one when they see it.
 pub const PREFIX: &str = "sk-avatar-";
@@ -246,10 +246,6 @@ fn hash(key: &str) -> [u8; 32] {
 
 fn unreadable(error: rusqlite::Error) -> BookError {
     BookError(error.to_string())
-}
-
-fn milliseconds(at: SystemTime) -> i64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// `None` for a time that no calendar has.

@@ -9,6 +9,7 @@ use audio::opus::EncoderSettings;
 use audio::pcm::Pcm;
 
 use super::{ID_PREFIX, VoiceError};
+use crate::whole_file;
 
 /// For listening to what a voice was made of: above what a call needs.
 const SAMPLE_BITRATE: u32 = 64_000;
@@ -114,17 +115,9 @@ impl Files {
         }
     }
 
-    /// Writes beside the final name, syncs, renames, and syncs the folder: after that a power cut takes nothing back.
+    /// Whole or not there, and the folder is synced: after that a power cut takes nothing back.
     fn write(&self, path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-        let partial = path.with_extension(match path.extension().and_then(|extension| extension.to_str()) {
-            Some(extension) => format!("{extension}.partial"),
-            None => "partial".to_owned(),
-        });
-        let mut file = BufWriter::new(File::create(&partial)?);
-        fill(&mut file)?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        fs::rename(&partial, path)?;
+        whole_file::write(path, fill)?;
         #[cfg(unix)]
         File::open(path.parent().unwrap_or(&self.folder))?.sync_all()?;
         Ok(())

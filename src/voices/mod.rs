@@ -28,7 +28,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use self::files::Files;
 use self::store::Store;
 use crate::engines::Cloning;
-use crate::history::{History, HistoryError, Viewer};
+use crate::history::{History, HistoryError, Viewer, milliseconds, open_database};
 use crate::readiness::{Readiness, Unready};
 
 pub use self::check::SampleError;
@@ -175,7 +175,7 @@ impl Voices {
         is_calling: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Self, VoiceError> {
         let files = Files::open(&history.folder().join("voices"))?;
-        let store = Store::open(history.connect()?)?;
+        let store = Store::open(open_database(history.folder())?)?;
         files.keep_only(&store.ids()?)?;
         Ok(Self {
             store: Mutex::new(store),
@@ -393,10 +393,6 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, VoiceError> + Send + 'static,
 ) -> Result<T, VoiceError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(VoiceError::Stopped))
-}
-
-fn milliseconds(at: SystemTime) -> i64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -87,15 +87,8 @@ async fn say(tts: &dyn TextToSpeech, preset: &Preset) -> Result<Pcm, EngineError
         voice: preset.voice.clone(),
         deadline: Instant::now() + DUE,
     };
-    let mut speech = tts.speak(request)?;
-    let mut spoken: Option<Pcm> = None;
-    while let Some(chunk) = speech.next().await {
-        let chunk = chunk?;
-        match &mut spoken {
-            Some(spoken) => spoken.samples.extend(chunk.samples),
-            None => spoken = Some(chunk),
-        }
-    }
+    let speech = tts.speak(request)?;
+    let spoken = speech.whole().await?;
     spoken.ok_or_else(|| EngineError::BadRequest("the voice makes no sound of its sample sentence".to_owned()))
 }
 

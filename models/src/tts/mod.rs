@@ -109,6 +109,19 @@ impl Speech {
     pub async fn next(&mut self) -> Option<Result<Pcm, EngineError>> {
         self.chunks.recv().await
     }
+
+    /// All of it in one piece, for who need not hear it while it is made; `None` if it has no sound.
+    pub async fn whole(mut self) -> Result<Option<Pcm>, EngineError> {
+        let mut whole: Option<Pcm> = None;
+        while let Some(chunk) = self.next().await {
+            let chunk = chunk?;
+            match &mut whole {
+                Some(whole) => whole.samples.extend(chunk.samples),
+                None => whole = Some(chunk),
+            }
+        }
+        Ok(whole)
+    }
 }
 
 /// Refuses a text of more than `most` characters, and one without anything to say: what every voice asks before it queues.

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::show::ShownConversation;
-use super::{By, no_conversation, read, unreadable_path};
+use super::{By, named};
 use crate::api::ApiState;
 
 /// Pieces of a recording that may wait for the client, 32 KiB each; when full the mixing waits.
@@ -32,11 +32,8 @@ pub async fn document(
     By(viewer): By,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(unreadable_path)?;
-    let wanted = id.clone();
-    let found = read(&state.history, move |history| history.conversation(&viewer, &wanted)).await?;
-    let found = found.ok_or_else(|| no_conversation(&id))?;
-    Ok(([attachment(&id, "json")], Json(ShownConversation::new(found))).into_response())
+    let found = named(&state, viewer, id).await?;
+    Ok(([attachment(&found.id, "json")], Json(ShownConversation::new(found))).into_response())
 }
 
 /// `GET /api/conversations/{id}/export/audio`: stereo Ogg Opus on the conversation's time line, the caller left, the avatar right.
@@ -46,10 +43,7 @@ pub async fn audio(
     By(viewer): By,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path(id) = id.map_err(unreadable_path)?;
-    let wanted = id.clone();
-    let found = read(&state.history, move |history| history.conversation(&viewer, &wanted)).await?;
-    let found = found.ok_or_else(|| no_conversation(&id))?;
+    let found = named(&state, viewer, id).await?;
     let Some(mixdown) = state.history.mixdown(&found) else {
         let message = "other talks are being mixed; retry shortly";
         let busy = ApiError::server(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
@@ -66,7 +60,7 @@ pub async fn audio(
         }
     });
     let body = Body::from_stream(unfold(pieces, |mut pieces| async move { pieces.recv().await.map(|p| (p, pieces)) }));
-    Ok(([(header::CONTENT_TYPE, "audio/ogg".to_owned()), attachment(&id, "ogg")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, "audio/ogg".to_owned()), attachment(&found.id, "ogg")], body).into_response())
 }
 
 /// An id can be any text: only what is safe in a file's name is taken of it.

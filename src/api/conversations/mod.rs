@@ -25,7 +25,7 @@ use tower_http::services::ServeFile;
 
 use super::ApiState;
 use super::error::{bad_parameter, internal, not_found};
-use crate::history::{History, HistoryError, Side, Viewer};
+use crate::history::{History, HistoryError, Side, StoredConversation, Viewer};
 
 pub fn routes() -> Router<ApiState> {
     Router::new()
@@ -87,6 +87,18 @@ async fn audio(
 /// Not UTF-8.
 pub(super) fn unreadable_path(rejection: PathRejection) -> ApiError {
     bad_parameter("path", rejection.body_text())
+}
+
+/// The conversation that a path names, as its viewer may see it.
+async fn named(
+    state: &ApiState,
+    viewer: Viewer,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StoredConversation, ApiError> {
+    let Path(id) = id.map_err(unreadable_path)?;
+    let wanted = id.clone();
+    let found = read(&state.history, move |history| history.conversation(&viewer, &wanted)).await?;
+    found.ok_or_else(|| no_conversation(&id))
 }
 
 fn no_conversation(id: &str) -> ApiError {

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 use signaling::http::error::ApiError;
 
-use super::{By, no_conversation, read, rfc3339, unreadable_path};
+use super::{By, named, rfc3339};
 use crate::api::ApiState;
 use crate::api::renders::{self, ShownRender};
 use crate::history::{StoredConversation, StoredSide, StoredTurn};
@@ -62,10 +62,7 @@ pub async fn show(
     By(viewer): By,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ShownConversation>, ApiError> {
-    let Path(id) = id.map_err(unreadable_path)?;
-    let wanted = id.clone();
-    let found = read(&state.history, move |history| history.conversation(&viewer, &wanted)).await?;
-    found.map(|found| Json(ShownConversation::new(found))).ok_or_else(|| no_conversation(&id))
+    named(&state, viewer, id).await.map(|found| Json(ShownConversation::new(found)))
 }
 
 impl ShownConversation {

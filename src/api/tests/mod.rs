@@ -19,7 +19,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use signaling::http::keys::Keys;
-use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings, TurnEnd};
+use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings};
 use signaling::secret::Secret;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -77,17 +77,7 @@ impl Api {
     fn with<const N: usize>(keys: &[&str], engines: [(&'static str, EngineState); N]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let history = Arc::new(History::open(folder.path()).unwrap());
-        let defaults = SessionDefaults {
-            instructions: String::new(),
-            voice: String::new(),
-            language: None,
-            turn_end: TurnEnd::Semantic,
-            interrupt_response: true,
-            temperature: 0.0,
-            max_reply_tokens: 1,
-            resume: Duration::ZERO,
-            resume_from_history: Duration::ZERO,
-        };
+        let defaults = SessionDefaults::plain();
         let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
         let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });
         let is_loading = reports.iter().any(|report| matches!(report.state, EngineState::Loading { .. }));

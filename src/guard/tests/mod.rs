@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use signaling::http::keys::Keys;
 use signaling::http::negotiator::{Answer, Negotiator, Offer};
-use signaling::line::{CallId, ConversationId, ItemId, Timings, TurnEnd};
+use signaling::line::{CallId, ConversationId, ItemId, Timings};
 use signaling::negotiate::NegotiateError;
 use signaling::secret::Secret;
 use tempfile::TempDir;
@@ -130,17 +130,7 @@ impl Server {
         let given = Arc::new(KeyStore::open(&data_dir).unwrap());
         let missing = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
         let readiness = Arc::new(Readiness::settled(Err(missing), Vec::new()));
-        let defaults = SessionDefaults {
-            instructions: String::new(),
-            voice: String::new(),
-            language: None,
-            turn_end: TurnEnd::Semantic,
-            interrupt_response: true,
-            temperature: 0.0,
-            max_reply_tokens: 1,
-            resume: Duration::ZERO,
-            resume_from_history: Duration::ZERO,
-        };
+        let defaults = SessionDefaults::plain();
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
         let voices = Arc::new(Voices::open(&history, readiness.clone(), || false).unwrap());
         let state = ApiState { history: history.clone(), exchange, readiness };

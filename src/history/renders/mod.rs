@@ -12,6 +12,7 @@
 mod read;
 pub mod stage;
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -236,7 +237,7 @@ impl Scribe {
             self.connection.query_row("SELECT reply_item FROM turns WHERE number = ?1", [turn], |row| row.get(0))?;
         let name = format!("{}.hq.ogg", stem(&item));
         let before = self.length(&name);
-        store_whole(&self.audio.join(&name), &rendered.file)?;
+        store_whole(&self.audio.join(&name), |file| file.write_all(&rendered.file))?;
         let transaction = self.connection.transaction()?;
         write_stage(&transaction, turn, next, None, now)?;
         transaction.execute(

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
 use signaling::http::keys::{Holder, Keys};
 use signaling::http::origins::Origins;
-use signaling::line::{SessionPatch, TurnEnd};
+use signaling::line::SessionPatch;
 use signaling::secret::Secret;
 use tower::ServiceExt;
 
@@ -81,17 +81,7 @@ impl House {
     pub fn of(readiness: Readiness, keys: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let readiness = Arc::new(readiness);
-        let defaults = SessionDefaults {
-            instructions: String::new(),
-            voice: String::new(),
-            language: None,
-            turn_end: TurnEnd::Semantic,
-            interrupt_response: true,
-            temperature: 0.0,
-            max_reply_tokens: 1,
-            resume: Duration::ZERO,
-            resume_from_history: Duration::ZERO,
-        };
+        let defaults = SessionDefaults::plain();
         let history = Arc::new(History::open(folder.path()).unwrap());
         let exchange = Arc::new(Exchange::new(readiness.clone(), history, defaults, 5));
         let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));

@@ -222,15 +222,18 @@ fn work(engine: &'static str, queue: &Queue, mut synthesizer: Box<dyn Synthesize
             gone = job.cancelled.is_set(),
             "sentence spoken"
         );
+        // Counted before the listener is told, by the end of the channel or an error.
+        {
+            let mut state = queue.lock();
+            state.load.served += 1;
+            state.load.queued += queued;
+            state.load.computed += computed;
+            state.load.spoken += spoken;
+        }
         if let Err(error) = outcome {
             tracing::warn!(engine, %error, "sentence not spoken");
             let _ = deliver(&job, queue, Err(error));
         }
-        let mut state = queue.lock();
-        state.load.served += 1;
-        state.load.queued += queued;
-        state.load.computed += computed;
-        state.load.spoken += spoken;
     }
 }
 

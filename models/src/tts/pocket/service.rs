@@ -276,10 +276,18 @@ fn serve(shared: &Shared, rate: SampleRate) {
         let stepped = step(shared, &mut speeches);
         let after: Duration = speeches.iter().map(|speech| speech.spoken).sum();
         let over = end(&mut speeches, stepped);
-        let mut state = shared.lock();
-        state.load.served += over;
-        state.load.computed += began.elapsed();
-        state.load.spoken += after.saturating_sub(before);
+        // Counted before their listeners are told, by the end of the channel or an error.
+        {
+            let mut state = shared.lock();
+            state.load.served += over.len() as u64;
+            state.load.computed += began.elapsed();
+            state.load.spoken += after.saturating_sub(before);
+        }
+        for (speech, error) in over {
+            if let Some(error) = error {
+                speech.fail(error);
+            }
+        }
     }
     for speech in speeches {
         speech.fail(EngineError::Stopped { engine: ENGINE });
@@ -324,8 +332,8 @@ fn take_up(shared: &Shared, speeches: &mut Vec<Speaking>, rate: SampleRate) -> b
                 Ok(speech) => speeches.push(speech),
                 Err(error) => {
                     tracing::warn!(engine = ENGINE, %error, "sentence not spoken");
-                    let _ = chunks.try_send(Err(error));
                     shared.lock().load.served += 1;
+                    let _ = chunks.try_send(Err(error));
                 }
             }
         }
@@ -366,24 +374,27 @@ fn step(shared: &Shared, speeches: &mut [Speaking]) -> Vec<(usize, Result<Progre
     done
 }
 
-/// Takes out the speeches that are over or have failed; how many.
-fn end(speeches: &mut Vec<Speaking>, mut stepped: Vec<(usize, Result<Progress, EngineError>)>) -> u64 {
+/// Takes out the speeches that are over or have failed, and why.
+fn end(
+    speeches: &mut Vec<Speaking>,
+    mut stepped: Vec<(usize, Result<Progress, EngineError>)>,
+) -> Vec<(Speaking, Option<EngineError>)> {
     // From the back, so that places stay true.
     stepped.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    let mut over = 0;
+    let mut over = Vec::new();
     for (at, progress) in stepped {
         if matches!(progress, Ok(Progress::Going)) || at >= speeches.len() {
             continue;
         }
-        over += 1;
         let speech = speeches.swap_remove(at);
         let (computed, first_chunk, spoken) = (speech.began.elapsed(), speech.first_chunk, speech.spoken);
         let queued = speech.began.saturating_duration_since(speech.job().queued);
         tracing::debug!(engine = ENGINE, ?queued, ?first_chunk, ?computed, ?spoken, "sentence spoken");
-        if let Err(error) = progress {
+        let error = progress.err();
+        if let Some(error) = &error {
             tracing::warn!(engine = ENGINE, %error, "sentence not spoken");
-            speech.fail(error);
         }
+        over.push((speech, error));
     }
     over
 }

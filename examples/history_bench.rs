@@ -1,6 +1,6 @@
 //! How fast a long history is listed, searched and shown: fills one with made-up turns and measures.
 //!
-//! `cargo run --release --workspace --example history_bench -- [--turns 100000] [--rounds 200] [--dir FOLDER]`
+//! `cargo run --release --workspace --example history_bench -- [--turns 100000] [--rounds 200] [--dir FOLDER] [--key FILE]`
 //!
 //! Half of the conversations are in made-up words, half in Chinese characters, both as unevenly frequent as in real texts (Zipf's
 //! law). Half belong to an owner. No recordings are written: what is measured reads none.
@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use avatar::call::record::{Answer, Keeper, Question, TurnRecord};
+use avatar::data_folder::DataFolder;
 use avatar::history::{History, Query, Viewer};
 use clap::Parser;
-use rusqlite::{Connection, params};
+use rusqlite::{OpenFlags, params};
 use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings};
 
 /// Results a page has.
@@ -32,6 +33,9 @@ struct Options {
     /// Where the history is kept, to be used again; a folder that goes away if not given
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Encrypted with the key in this file
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// The same texts at every run.
@@ -81,9 +85,9 @@ fn word(rank: u64) -> String {
     word
 }
 
-fn fill(dir: &std::path::Path, options: &Options) -> anyhow::Result<()> {
-    drop(History::open(dir)?);
-    let mut connection = Connection::open(dir.join("history.sqlite3"))?;
+fn fill(folder: &DataFolder, options: &Options) -> anyhow::Result<()> {
+    drop(History::open(folder)?);
+    let mut connection = folder.connect(&folder.database(), OpenFlags::default())?;
     let there: i64 = connection.query_row("SELECT count(*) FROM turns", [], |row| row.get(0))?;
     let there = there.unsigned_abs();
     let transaction = connection.transaction()?;
@@ -167,12 +171,13 @@ fn main() -> anyhow::Result<()> {
     let dir = options.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir)?;
     let start = Instant::now();
-    fill(&dir, &options)?;
+    let folder = DataFolder::open(&dir, options.key.as_deref())?;
+    fill(&folder, &options)?;
     println!("filled in {:.1} s", start.elapsed().as_secs_f64());
     let start = Instant::now();
-    let history = History::open(&dir)?;
+    let history = History::open(&folder)?;
     println!("opened, time line and search made, in {:.1} s", start.elapsed().as_secs_f64());
-    println!("{} MiB of database", std::fs::metadata(dir.join("history.sqlite3"))?.len() >> 20);
+    println!("{} MiB of database", std::fs::metadata(folder.database())?.len() >> 20);
 
     let talks = options.turns / options.long;
     let id = |round: usize| format!("conv_{:032}", Chance(round as u64).next() % talks.max(1));

@@ -6,6 +6,7 @@ mod events;
 mod health;
 pub mod openapi;
 mod page;
+mod recording;
 mod renders;
 mod status;
 pub mod voices;

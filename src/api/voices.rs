@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
 use signaling::http::error::ApiError;
-use tower_http::services::ServeFile;
 
 use super::conversations::rfc3339;
 use super::error::{bad_parameter, internal, not_found};
+use super::recording;
 use crate::history::Viewer;
 use crate::readiness::Unready;
 use crate::service::failure;
@@ -191,7 +191,7 @@ async fn audio(
     State(state): State<VoicesState>,
     looking: Looking,
     id: Result<Path<String>, PathRejection>,
-    request: Request,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|rejection| bad_parameter("path", rejection.body_text()))?;
     let path = match state.voices.profile(&viewer(looking), &id).await.map_err(refused)? {
@@ -201,10 +201,8 @@ async fn audio(
             state.voices.preset_sample(&preset).await.map_err(unspoken)?
         }
     };
-    let mime = "audio/ogg".parse().map_err(|_| internal("the media type is not one"))?;
-    let served = ServeFile::new_with_mime(path, &mime).try_call(request).await.map_err(internal)?;
     // Somebody may have removed the file.
-    if served.status() == StatusCode::NOT_FOUND { Err(no_such(&id)) } else { Ok(served.into_response()) }
+    recording::serve(state.voices.folder(), path, &headers).await?.ok_or_else(|| no_such(&id))
 }
 
 /// `GET /api/voice-cloning`: whether voices can be made here, how they could, and what to read for a sample.

@@ -47,7 +47,7 @@ pub fn run(
     out: &mut impl Write,
     aside: &mut impl Write,
 ) -> anyhow::Result<ExitCode> {
-    let keys = KeyStore::open(&config.data_dir)?;
+    let keys = KeyStore::open(&config.data_folder()?)?;
     let now = SystemTime::now();
     match command {
         KeysCommand::Create(asked) => create(&keys, asked, config, now, out, aside)?,

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod doctor;
+pub mod encryption;
 pub mod keys;
 pub mod models;
 pub mod say;
@@ -15,6 +16,7 @@ use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::encryption::EncryptionCommand;
 use self::keys::KeysCommand;
 use self::models::{ModelsCommand, Terminal};
 use crate::config::ConfigFlags;
@@ -41,6 +43,9 @@ enum Command {
     /// Make, list and revoke keys for others
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Encrypt the data folder, change its key, or decrypt it; not while the server runs
+    #[command(subcommand)]
+    Encryption(EncryptionCommand),
     /// List, add and delete voices of a running server
     Voices(voices::Options),
     /// Write down what is said in a recording
@@ -85,6 +90,7 @@ impl Cli {
                 let (mut out, mut aside) = (io::stdout().lock(), io::stderr().lock());
                 keys::run(&command, &flags.load()?, &mut out, &mut aside)
             }
+            Command::Encryption(command) => encryption::run(&command, &flags.load()?, &mut io::stderr().lock()),
             Command::Transcribe(options) => transcribe::run(&flags.load()?, &options),
             Command::Say(options) => say::run(&flags.load()?, &options),
             Command::Voices(options) => voices::run(&options),

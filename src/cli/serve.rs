@@ -49,8 +49,9 @@ const GRACE: Duration = Duration::from_secs(3);
 pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     logging::start(&config.log).context("the log cannot be set up")?;
     // What fails fast comes first: a wrong folder or a port in use is told before models are loaded.
-    let history = Arc::new(History::open(&config.data_dir)?);
-    let given = Arc::new(KeyStore::open(&config.data_dir)?);
+    let folder = config.data_folder()?;
+    let history = Arc::new(History::open(&folder)?);
+    let given = Arc::new(KeyStore::open(&folder)?);
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     find_free(peer_settings(config, address).bind)?;

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use self::choices::Chinese;
+use crate::data_folder::{DataFolder, KeyError};
 pub use choices::{BesideCalls, LogFormat, SpeechFormat, TlsMode, TurnEndMode};
 pub use flags::ConfigFlags;
 pub use keep_fast::KeepFast;
@@ -45,6 +46,11 @@ impl Config {
         let config = inputs.read()?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The data folder, unlocked.
+    pub fn data_folder(&self) -> Result<DataFolder, KeyError> {
+        DataFolder::open(&self.data_dir, self.data_key_file.as_deref())
     }
 
     /// Folder of the models.

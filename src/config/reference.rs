@@ -78,6 +78,7 @@ mod tests {
         let mut full = Value::try_from(Config::default()).unwrap();
         for path in [
             "models_dir",
+            "data_key_file",
             "public_address",
             "tls.cert",
             "tls.key",

@@ -53,6 +53,9 @@ settings! {
         /// Folder of the history (SQLite), the recordings, and the models unless `models_dir` is set. Cost: about 0.4 MB a
         /// minute of conversation for both sides' audio.
         data_dir: PathBuf = "data".into(),
+        /// File with the key under which the history, the recordings and the voices lie encrypted in `data_dir`, made by
+        /// `avatar encryption new-key`; they lie readable when not set. Cost: who loses the key loses all of it.
+        data_key_file: Option<PathBuf> = None,
         /// Folder of the models; `models` in `data_dir` when not set. Cost: 200 MB with the starter models.
         models_dir: Option<PathBuf> = None,
         /// Where models are pulled from: a server with the Hugging Face layout. Cost: none until `avatar models pull`.

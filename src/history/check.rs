@@ -7,15 +7,15 @@
 mod salvage;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::write::Scribe;
-use super::{HistoryError, files, schema, search};
+use super::{HistoryError, audio_folder, files, schema, search};
+use crate::data_folder::{DataFolder, is_sealed_file};
 
 /// A file this young may be one whose row is just being written.
 const FRESH: Duration = Duration::from_secs(600);
@@ -52,25 +52,22 @@ impl Findings {
     }
 }
 
-fn database(folder: &Path) -> PathBuf {
-    folder.join("history.sqlite3")
-}
-
 /// Looks at the history in `folder` and changes nothing; `None` if there is none.
-pub fn examine(folder: &Path, now: SystemTime) -> Result<Option<Findings>, HistoryError> {
-    let path = database(folder);
+pub fn examine(folder: impl Into<DataFolder>, now: SystemTime) -> Result<Option<Findings>, HistoryError> {
+    let folder = folder.into();
+    let path = folder.database();
     if !path.is_file() {
         return Ok(None);
     }
     let opened = |source| HistoryError::Open { path: path.clone(), source };
     // Not read-only: that would leave the write-ahead log of a killed server lying about.
-    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
+    let connection = folder.connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(opened)?;
-    look(&connection, folder, now).map(Some)
+    look(&connection, &folder, now).map(Some)
 }
 
-fn look(connection: &Connection, folder: &Path, now: SystemTime) -> Result<Findings, HistoryError> {
-    let path = database(folder);
+fn look(connection: &Connection, folder: &DataFolder, now: SystemTime) -> Result<Findings, HistoryError> {
+    let path = folder.database();
     let opened = |source| HistoryError::Open { path: path.clone(), source };
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(opened)?;
     let known = schema::MIGRATIONS.len() as i64;
@@ -85,7 +82,7 @@ fn look(connection: &Connection, folder: &Path, now: SystemTime) -> Result<Findi
     found.turns = connection.query_row("SELECT count(*) FROM turns", [], |row| row.get(0))?;
     found.unsearchable = unsearchable(connection)?;
     let named = files::of_all(connection)?;
-    let there = listed(&folder.join("audio"))?;
+    let there = listed(&audio_folder(folder))?;
     let is_fresh = |name: &str| {
         let since = there.get(name).and_then(|modified| now.duration_since(*modified).ok());
         since.is_none_or(|since| since < FRESH)
@@ -99,7 +96,7 @@ fn look(connection: &Connection, folder: &Path, now: SystemTime) -> Result<Findi
     for name in named {
         if !there.contains_key(&name) {
             found.missing.push(name);
-        } else if is_recording(&folder.join("audio").join(&name)) {
+        } else if is_recording(folder, &audio_folder(folder).join(&name)) {
             found.recordings += 1;
         } else {
             found.broken.push(name);
@@ -157,16 +154,20 @@ fn listed(audio: &Path) -> Result<BTreeMap<String, SystemTime>, HistoryError> {
     Ok(there)
 }
 
-/// Whether a file begins as our recordings do.
-fn is_recording(path: &Path) -> bool {
+/// Whether a file begins as our recordings do. One that is encrypted with another key may be one.
+fn is_recording(folder: &DataFolder, path: &Path) -> bool {
     let mut magic = [0; 4];
-    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == b"OggS"
+    match folder.read(path) {
+        Ok(mut stored) => stored.read_exact(&mut magic).is_ok() && &magic == b"OggS",
+        Err(_) => is_sealed_file(path).unwrap_or(false),
+    }
 }
 
 /// Mends what [`examine`] finds, and gives what is still wrong then. Refuses while a server has the history open.
-pub fn repair(folder: &Path, now: SystemTime) -> Result<Findings, HistoryError> {
-    let path = database(folder);
-    let mut connection = open_alone(&path)?;
+pub fn repair(folder: impl Into<DataFolder>, now: SystemTime) -> Result<Findings, HistoryError> {
+    let folder = &folder.into();
+    let path = folder.database();
+    let mut connection = open_alone(folder)?;
     let mut is_salvaged = false;
     if !damage(&connection)?.is_empty() {
         // Often it is an index alone.
@@ -174,14 +175,14 @@ pub fn repair(folder: &Path, now: SystemTime) -> Result<Findings, HistoryError> 
         let _ = connection.execute_batch("UPDATE turns SET shelved = 0");
         if !damage(&connection)?.is_empty() {
             drop(connection);
-            salvage::carry_over(&path)?;
+            salvage::carry_over(folder)?;
             is_salvaged = true;
-            connection = open_alone(&path)?;
+            connection = open_alone(folder)?;
         }
     }
     schema::prepare(&mut connection, &path)?;
-    let audio = folder.join("audio");
-    let mut scribe = Scribe::new(connection, audio.clone());
+    let audio = audio_folder(folder);
+    let mut scribe = Scribe::new(connection, folder.clone());
     scribe.catch_up()?;
     let found = look(&scribe.connection, folder, now)?;
     let transaction = scribe.connection.transaction()?;
@@ -191,7 +192,7 @@ pub fn repair(folder: &Path, now: SystemTime) -> Result<Findings, HistoryError> 
     let useless = found.partials.iter().chain(&found.broken);
     match is_salvaged {
         // Their turns may be among what could not be read: they are put aside, for their owner to listen to.
-        true => put_aside(&audio, &folder.join("lost"), &found.orphans).map_err(failed)?,
+        true => put_aside(&audio, &folder.path().join("lost"), &found.orphans).map_err(failed)?,
         false => files::remove(&audio, &found.orphans).1.map_err(failed)?,
     }
     files::remove(&audio, useless).1.map_err(failed)?;
@@ -214,9 +215,10 @@ fn put_aside(audio: &Path, lost: &Path, names: &[String]) -> std::io::Result<()>
 }
 
 /// The history for this process alone.
-fn open_alone(path: &Path) -> Result<Connection, HistoryError> {
-    let opened = |source| HistoryError::Open { path: path.to_owned(), source };
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
+fn open_alone(folder: &DataFolder) -> Result<Connection, HistoryError> {
+    let path = folder.database();
+    let opened = |source| HistoryError::Open { path: path.clone(), source };
+    let connection = folder.connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
     let alone = connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;");
     match alone {
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Err(HistoryError::InUse),

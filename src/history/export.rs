@@ -2,15 +2,15 @@
 //!
 //! Mixed as it is sent: in memory are a second of the mix and, of each recording that sounds just then, about a second and a half.
 
-use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use audio::ogg::{OggError, OggOpusReader, StereoOggOpusWriter};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::History;
 use super::read::{StoredConversation, StoredSide};
-use super::{History, files};
+use crate::data_folder::Stored;
 
 /// Samples a millisecond: 48 kHz.
 const PER_MS: u64 = 48;
@@ -48,7 +48,7 @@ pub struct Mixdown {
 /// A recording that sounds.
 struct Sounding {
     clip: Clip,
-    reader: OggOpusReader<BufReader<File>>,
+    reader: OggOpusReader<Stored>,
     /// Samples of it that have been mixed.
     mixed: u64,
 }
@@ -81,13 +81,6 @@ impl History {
         let length = samples(conversation.duration_ms);
         Some(Mixdown { history: Arc::clone(self), clips, length, permit })
     }
-
-    fn open_audio(&self, stored: &str) -> Result<OggOpusReader<BufReader<File>>, OggError> {
-        if !files::is_plain(stored) {
-            return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
-        }
-        OggOpusReader::new(BufReader::new(File::open(self.audio_path(stored))?))
-    }
 }
 
 impl Mixdown {
@@ -103,7 +96,8 @@ impl Mixdown {
             left.fill(0.0);
             right.fill(0.0);
             while let Some(clip) = self.clips.pop_if(|clip| clip.start < at + block as u64) {
-                match self.history.open_audio(&clip.file) {
+                let stored = self.history.open_audio(&clip.file);
+                match stored.map_err(OggError::from).and_then(OggOpusReader::new) {
                     Ok(reader) => sounding.push(Sounding { clip, reader, mixed: 0 }),
                     Err(error) => tracing::warn!(file = clip.file, %error, "a recording is left out of a mix"),
                 }

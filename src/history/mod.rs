@@ -23,7 +23,8 @@ mod viewer;
 mod words;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use crate::call::attendance::{Attendance, CallLoad, CallLoads};
 use crate::call::record::{Amendment, KeepError, Keeper, Kept, SessionRecord, TurnRecord};
 use crate::call::resumption::TokenHash;
+use crate::data_folder::{DataFolder, Stored};
 
 pub use self::edit::Edit;
 pub use self::news::Newsroom;
@@ -44,9 +46,6 @@ pub use self::search::Match;
 pub use self::viewer::Viewer;
 pub use self::words::{Piece, Query};
 pub use self::write::{Done, milliseconds};
-
-/// In the data folder.
-const DATABASE: &str = "history.sqlite3";
 
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +72,7 @@ pub enum HistoryError {
 
 /// The history of one data folder.
 pub struct History {
-    folder: PathBuf,
+    folder: DataFolder,
     /// For whoever looks at it; the writer has a connection of its own, and in WAL mode neither waits for the other.
     reader: Mutex<Connection>,
     /// For calls, which are not to wait for somebody's search.
@@ -92,11 +91,11 @@ const EXPORTS_BOUND: usize = 2;
 
 impl History {
     /// Opens the history in `folder`, which is made if it is not there; migrates an older one.
-    pub fn open(folder: &Path) -> Result<Self, HistoryError> {
-        let connection = open_database(folder)?;
-        let (audio, path) = (folder.join("audio"), folder.join(DATABASE));
+    pub fn open(folder: impl Into<DataFolder>) -> Result<Self, HistoryError> {
+        let folder = folder.into();
+        let (connection, path) = (open_database(&folder)?, folder.database());
         let reader = || {
-            let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let reader = folder.connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             reader.busy_timeout(std::time::Duration::from_secs(5))?;
             // All statements there are stay prepared.
             reader.set_prepared_statement_cache_capacity(64);
@@ -106,7 +105,7 @@ impl History {
         };
         let opened = |source| HistoryError::Open { path: path.clone(), source };
         let (first, second) = (reader().map_err(opened)?, reader().map_err(opened)?);
-        let mut scribe = write::Scribe::new(connection, audio);
+        let mut scribe = write::Scribe::new(connection, folder.clone());
         let caught_up = scribe.catch_up()?;
         if caught_up > 0 {
             tracing::info!(turns = caught_up, "turns of an older history can be searched now");
@@ -115,7 +114,7 @@ impl History {
         let writer = write::Writer::start(scribe)?;
         let exports = Arc::new(tokio::sync::Semaphore::new(EXPORTS_BOUND));
         Ok(Self {
-            folder: folder.to_owned(),
+            folder,
             reader: first,
             recaller: second,
             newsroom,
@@ -137,17 +136,26 @@ impl History {
     }
 
     fn audio_folder(&self) -> PathBuf {
-        self.folder.join("audio")
+        audio_folder(&self.folder)
     }
 
     /// The folder that all of it is in.
-    pub fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &DataFolder {
         &self.folder
     }
 
     /// Where a stored audio file is.
     pub fn audio_path(&self, stored: &str) -> PathBuf {
         self.audio_folder().join(stored)
+    }
+
+    /// A stored audio file.
+    pub fn open_audio(&self, stored: &str) -> io::Result<Stored> {
+        // Rows may have been written by anybody.
+        if !files::is_plain(stored) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.folder.read(&self.audio_path(stored))
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, HistoryError> {
@@ -303,13 +311,21 @@ impl Keeper for History {
     }
 }
 
+fn audio_folder(folder: &DataFolder) -> PathBuf {
+    folder.path().join("audio")
+}
+
 /// The data folder's database with its tables as they are today. The folder is made if it is not there.
-pub fn open_database(folder: &Path) -> Result<Connection, HistoryError> {
-    let audio = folder.join("audio");
-    std::fs::create_dir_all(&audio).map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })?;
-    probe_writable(folder)?;
-    let path = folder.join(DATABASE);
-    let mut connection = Connection::open(&path).map_err(|source| HistoryError::Open { path: path.clone(), source })?;
+pub fn open_database(folder: &DataFolder) -> Result<Connection, HistoryError> {
+    let failed = |source| HistoryError::Folder { path: folder.path().to_owned(), source };
+    std::fs::create_dir_all(audio_folder(folder)).map_err(failed)?;
+    // Fails early, with the folder's name, rather than at the first turn.
+    let probe = folder.path().join(".writable");
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(failed)?;
+    folder.claim().map_err(failed)?;
+    let path = folder.database();
+    let opened = folder.connect(&path, OpenFlags::default());
+    let mut connection = opened.map_err(|source| HistoryError::Open { path: path.clone(), source })?;
     schema::prepare(&mut connection, &path)?;
     Ok(connection)
 }
@@ -321,14 +337,6 @@ impl From<HistoryError> for KeepError {
             error => Self::Storage(error.to_string()),
         }
     }
-}
-
-/// Fails early, with the folder's name, rather than at the first turn.
-fn probe_writable(folder: &Path) -> Result<(), HistoryError> {
-    let probe = folder.join(".writable");
-    std::fs::write(&probe, b"")
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|source| HistoryError::Folder { path: folder.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The one thread that writes: audio files first, then the row.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +18,9 @@ use super::news::{HistoryNews, News, Newsroom};
 use super::read::Side;
 use super::search::{self, Place};
 use super::timeline::{Line, Spoken};
-use super::{HistoryError, files, renders};
+use super::{HistoryError, audio_folder, files, renders};
 use crate::call::record::{Amendment, TurnRecord};
-use crate::whole_file;
+use crate::data_folder::{DataFolder, Whole};
 
 /// How many turns and changes may wait to be written. A turn takes some 50 ms, mostly to encode; when full, it is refused with an
 /// error that says so, rather than holding up the call.
@@ -87,6 +86,7 @@ impl Drop for Writer {
 /// What the writing thread works with.
 pub struct Scribe {
     pub(super) connection: Connection,
+    folder: DataFolder,
     pub(super) audio: PathBuf,
     pub(super) newsroom: Newsroom,
     /// Replies that are kept are to be rendered.
@@ -100,8 +100,9 @@ struct Written {
 }
 
 impl Scribe {
-    pub fn new(connection: Connection, audio: PathBuf) -> Self {
-        Self { connection, audio, newsroom: Newsroom::default(), rendering: Arc::default() }
+    pub fn new(connection: Connection, folder: DataFolder) -> Self {
+        let audio = audio_folder(&folder);
+        Self { connection, folder, audio, newsroom: Newsroom::default(), rendering: Arc::default() }
     }
 
     pub(super) fn keep(&mut self, turn: &TurnRecord) -> Result<(), HistoryError> {
@@ -224,13 +225,24 @@ impl Scribe {
         let (Some(item), Some(pcm)) = (item, pcm.filter(|pcm| !pcm.samples.is_empty())) else { return Ok(None) };
         // Item ids can come from clients: only ours are used as file names.
         let name = format!("{}.ogg", stem(item));
-        let encode = |file: &mut BufWriter<File>| -> Result<(), OggError> {
+        let encode = |file: &mut Whole| -> Result<(), OggError> {
             let mut writer = OggOpusWriter::new(file)?;
             writer.push(pcm)?;
             writer.finish().map(drop)
         };
-        let bytes = store_whole(&self.audio.join(&name), |file| encode(file).map_err(io::Error::other))?;
+        let bytes = self.store(&name, |file| encode(file).map_err(io::Error::other))?;
         Ok(Some(Written { name, bytes }))
+    }
+
+    /// Stores a whole audio file: it is there and synced, or the one of that name is as it was. Gives the bytes it takes.
+    pub(super) fn store(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut Whole) -> io::Result<()>,
+    ) -> Result<u64, HistoryError> {
+        let path = self.audio.join(name);
+        let stored = self.folder.write(&path, fill);
+        stored.map_err(|error| HistoryError::Write(format!("{}: {error}", path.display())))
     }
 
     /// The length of a file that a row names, zero if it is not there.
@@ -254,14 +266,6 @@ fn end_of_line(connection: &Connection, conversation: &str) -> rusqlite::Result<
 /// What an item's files are called.
 pub fn stem(item: &str) -> String {
     item.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-")
-}
-
-/// Stores a whole file: it is there and synced, or the one of that name is as it was. Gives its length.
-pub fn store_whole(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> Result<u64, HistoryError> {
-    whole_file::write(path, fill).map_err(|error| HistoryError::Write(format!("{}: {error}", path.display())))
 }
 
 /// Since 1970, as all times in the database.

@@ -8,7 +8,6 @@
 mod ledger;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +21,7 @@ use uuid::Uuid;
 
 use self::ledger::{Entry, Ledger};
 use crate::call::allowance::Meter;
+use crate::data_folder::DataFolder;
 use crate::history::{HistoryError, milliseconds, open_database};
 
 /// What every key that is given out begins with, so that people and scanners of source code know one when they see it.
@@ -92,9 +92,10 @@ impl fmt::Debug for KeyStore {
 
 impl KeyStore {
     /// Beside whatever else has the folder's database open, in this process or another.
-    pub fn open(folder: &Path) -> Result<Self, HistoryError> {
-        let ledger = Ledger::start(open_database(folder)?)?;
-        Ok(Self { connection: Mutex::new(open_database(folder)?), ledger })
+    pub fn open(folder: impl Into<DataFolder>) -> Result<Self, HistoryError> {
+        let folder = folder.into();
+        let ledger = Ledger::start(open_database(&folder)?)?;
+        Ok(Self { connection: Mutex::new(open_database(&folder)?), ledger })
     }
 
     /// Makes a key: its id, and the key, which cannot be shown again.

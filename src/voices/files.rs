@@ -1,7 +1,7 @@
 //! The files of profiles: written whole or not at all, and removed when no row names them.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use audio::ogg::{OggError, OggOpusWriter};
@@ -9,21 +9,27 @@ use audio::opus::EncoderSettings;
 use audio::pcm::Pcm;
 
 use super::{ID_PREFIX, VoiceError};
-use crate::whole_file;
+use crate::data_folder::{DataFolder, Whole};
 
 /// For listening to what a voice was made of: above what a call needs.
 const SAMPLE_BITRATE: u32 = 64_000;
 /// The largest file of a computed voice that is read. Those of thirty seconds have 19 MB.
-const LARGEST_VOICE: u64 = 64 << 20;
+const LARGEST_VOICE: usize = 64 << 20;
 
 pub(super) struct Files {
+    data: DataFolder,
     folder: PathBuf,
 }
 
 impl Files {
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(data: &DataFolder) -> io::Result<Self> {
+        let folder = data.path().join("voices");
         fs::create_dir_all(folder.join("samples"))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { data: data.clone(), folder })
+    }
+
+    pub fn data(&self) -> &DataFolder {
+        &self.data
     }
 
     /// Removes the files of profiles that are not in `ids`, and what was half written.
@@ -72,7 +78,7 @@ impl Files {
 
     pub fn write_ogg(&self, path: &Path, pcm: &Pcm) -> Result<(), VoiceError> {
         let settings = EncoderSettings { bitrate: SAMPLE_BITRATE, complexity: 10, fec: false, expected_loss: 0 };
-        let encode = |file: &mut BufWriter<File>| -> Result<(), OggError> {
+        let encode = |file: &mut Whole| -> Result<(), OggError> {
             let mut writer = OggOpusWriter::with(file, settings)?;
             writer.push(pcm)?;
             writer.finish().map(drop)
@@ -82,7 +88,7 @@ impl Files {
     }
 
     pub fn read_reference(&self, id: &str) -> Result<Pcm, audio::wav::WavError> {
-        audio::wav::read_file(&self.reference(id))
+        audio::wav::read(self.data.read(&self.reference(id))?)
     }
 
     pub fn write_computed(&self, id: &str, bytes: &[u8]) -> io::Result<()> {
@@ -90,12 +96,8 @@ impl Files {
     }
 
     pub fn read_computed(&self, id: &str) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(self.computed(id))?.take(LARGEST_VOICE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_VOICE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file of the voice is far too large"));
-        }
-        Ok(bytes)
+        let bytes = self.data.read_at_most(&self.computed(id), LARGEST_VOICE)?;
+        bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the file of the voice is far too large"))
     }
 
     /// What was computed; it is to be computed again.
@@ -116,8 +118,8 @@ impl Files {
     }
 
     /// Whole or not there, and the folder is synced: after that a power cut takes nothing back.
-    fn write(&self, path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-        whole_file::write(path, fill)?;
+    fn write(&self, path: &Path, fill: impl FnOnce(&mut Whole) -> io::Result<()>) -> io::Result<()> {
+        self.data.write(path, fill)?;
         #[cfg(unix)]
         File::open(path.parent().unwrap_or(&self.folder))?.sync_all()?;
         Ok(())

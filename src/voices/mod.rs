@@ -27,6 +27,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use self::files::Files;
 use self::store::Store;
+use crate::data_folder::DataFolder;
 use crate::engines::Cloning;
 use crate::history::{History, HistoryError, Viewer, milliseconds, open_database};
 use crate::readiness::{Readiness, Unready};
@@ -174,7 +175,7 @@ impl Voices {
         readiness: Arc<Readiness>,
         is_calling: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Self, VoiceError> {
-        let files = Files::open(&history.folder().join("voices"))?;
+        let files = Files::open(history.folder())?;
         let store = Store::open(open_database(history.folder())?)?;
         files.keep_only(&store.ids()?)?;
         Ok(Self {
@@ -287,6 +288,11 @@ impl Voices {
             Ok(true)
         })
         .await
+    }
+
+    /// Where recordings of voices lie, and how.
+    pub fn folder(&self) -> &DataFolder {
+        self.files.data()
     }
 
     /// Where a profile's sample is, to listen to.

@@ -202,6 +202,12 @@ impl Drop for Process {
     }
 }
 
+/// Where what is said lies for a moment: in memory, where the system has such a folder, and not on the disk.
+fn temporary() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { memory } else { std::env::temp_dir() }
+}
+
 /// A folder that only this user can enter; removed when dropped.
 struct PrivateFolder(PathBuf);
 
@@ -211,7 +217,7 @@ impl PrivateFolder {
         let mut refused = None;
         for _ in 0..100 {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("avatar-festival-{}-{number}", std::process::id()));
+            let path = temporary().join(format!("avatar-festival-{}-{number}", std::process::id()));
             // Making fails if the name exists, so nobody can have prepared it.
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),

@@ -12,19 +12,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
-use axum::http::StatusCode;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, patch};
 use serde::Deserialize;
 use signaling::http::error::ApiError;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tower_http::services::ServeFile;
 
 use super::ApiState;
 use super::error::{bad_parameter, internal, not_found};
+use super::recording;
 use crate::history::{History, HistoryError, Side, StoredConversation, Viewer};
 
 pub fn routes() -> Router<ApiState> {
@@ -60,7 +60,7 @@ async fn audio(
     By(viewer): By,
     path: Result<Path<(String, String, String)>, PathRejection>,
     wanted: Result<Query<Wanted>, QueryRejection>,
-    request: Request,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let Path((id, turn, side)) = path.map_err(unreadable_path)?;
     let missing = || not_found(&format!("audio of {side} in turn {turn}"));
@@ -77,11 +77,9 @@ async fn audio(
         if better.is_some() || !fast { Ok(better) } else { history.audio(&viewer, &id, number, which) }
     });
     let stored = stored.await?.ok_or_else(missing)?;
-    let mime = "audio/ogg".parse().map_err(|_| internal("the media type is not one"))?;
-    let served = ServeFile::new_with_mime(state.history.audio_path(&stored), &mime).try_call(request).await;
-    let response = served.map_err(internal)?;
+    let history = &state.history;
     // Somebody may have removed the file.
-    if response.status() == StatusCode::NOT_FOUND { Err(missing()) } else { Ok(response.into_response()) }
+    recording::serve(history.folder(), history.audio_path(&stored), &headers).await?.ok_or_else(missing)
 }
 
 /// Not UTF-8.

@@ -1,6 +1,8 @@
 //! The list of conversations, one of them, and its audio.
 
 use super::*;
+use crate::data_folder::DataKey;
+use crate::history::Side;
 
 #[tokio::test]
 async fn a_client_of_the_contract_finds_id_turns_and_created_at_in_the_list() {
@@ -135,6 +137,21 @@ async fn a_player_that_seeks_gets_the_part_it_asks_for() {
     assert_eq!(part.body, whole.body.slice(100..300));
     let beyond = api.get_with(&path, "range", "bytes=99999999-").await;
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    // The same of one that lies encrypted.
+    let key = api.folder.path().join("key");
+    DataKey::create(&key).unwrap();
+    let encrypted = Api::in_folder(|folder| DataFolder::open(folder, Some(&key)).unwrap());
+    let kept = encrypted.keep(1_000).await;
+    let path = format!("/api/conversations/{}/turns/1/audio/user", kept.conversation);
+    let same = encrypted.get_with(&path, "range", "bytes=100-299").await;
+    assert_eq!((same.status, same.body.len()), (StatusCode::PARTIAL_CONTENT, 200));
+    let whole = encrypted.get(&path).await;
+    assert_eq!(whole.body.slice(..4), &b"OggS"[..]);
+    assert_eq!(same.body, whole.body.slice(100..300));
+    let stored =
+        encrypted.history.audio(&Viewer::Everyone, kept.conversation.as_str(), 1, Side::User).unwrap().unwrap();
+    let on_disk = std::fs::read(encrypted.history.audio_path(&stored)).unwrap();
+    assert!(on_disk.starts_with(b"age-encryption.org/v1"));
 }
 
 #[tokio::test]

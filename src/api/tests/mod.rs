@@ -12,6 +12,7 @@ mod status;
 mod viewers;
 mod voices;
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use audio::pcm::{Pcm, SampleRate};
@@ -28,6 +29,7 @@ use super::*;
 use crate::call::admission::SessionDefaults;
 use crate::call::record::{Answer, Keeper, Question, TurnRecord};
 use crate::config;
+use crate::data_folder::DataFolder;
 use crate::engines::{EngineReport, EngineState, Missing};
 use crate::guard::Guard;
 use crate::history::Viewer;
@@ -75,8 +77,20 @@ impl Api {
     }
 
     fn with<const N: usize>(keys: &[&str], engines: [(&'static str, EngineState); N]) -> Self {
+        Self::of(keys, engines, |folder| folder.into())
+    }
+
+    fn in_folder(open: impl FnOnce(&Path) -> DataFolder) -> Self {
+        Self::of(&[], [("stt", EngineState::Ready)], open)
+    }
+
+    fn of<const N: usize>(
+        keys: &[&str],
+        engines: [(&'static str, EngineState); N],
+        open: impl FnOnce(&Path) -> DataFolder,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let history = Arc::new(History::open(folder.path()).unwrap());
+        let history = Arc::new(History::open(open(folder.path())).unwrap());
         let defaults = SessionDefaults::plain();
         let none = Missing { what: "an engine".to_owned(), hint: "none are opened here".to_owned() };
         let reports = engines.map(|(kind, state)| EngineReport { kind, name: format!("{kind}-model"), state });

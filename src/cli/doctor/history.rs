@@ -1,27 +1,32 @@
 //! What was remembered: whether it is whole, and mending it.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use super::Check;
 use crate::config::Config;
+use crate::data_folder::DataFolder;
 use crate::history::HistoryError;
 use crate::history::check::{self, Findings};
 
 const REPAIR: &str = "stop the server and run `avatar doctor --repair`";
 
-pub(super) fn history(dir: &Path, now: SystemTime) -> Check {
-    match check::examine(dir, now) {
-        Ok(None) => Check::ok("history", "none yet"),
-        Ok(Some(found)) => told(&found),
+pub(super) fn history(config: &Config, now: SystemTime) -> Check {
+    let folder = match config.data_folder() {
+        Ok(folder) => folder,
+        Err(error) => return Check::fail("history", error.to_string(), "see what it says"),
+    };
+    let how = if folder.is_encrypted() { ", encrypted" } else { "" };
+    match check::examine(folder, now) {
+        Ok(None) => Check::ok("history", format!("none yet{how}")),
+        Ok(Some(found)) => told(&found, how),
         Err(error) => unreadable(&error),
     }
 }
 
-fn told(found: &Findings) -> Check {
+fn told(found: &Findings, how: &str) -> Check {
     if found.is_sound() {
         let old = if found.is_old { ", of an older version; it is brought up to date at the next start" } else { "" };
-        return Check::ok("history", format!("{} turns, {} recordings{old}", found.turns, found.recordings));
+        return Check::ok("history", format!("{} turns, {} recordings{how}{old}", found.turns, found.recordings));
     }
     match found.damage.is_empty() {
         true => Check::warn("history", in_words(found), REPAIR),
@@ -55,12 +60,14 @@ fn unreadable(error: &HistoryError) -> Check {
 }
 
 /// Mends the history; gives what is to be told of it.
-pub fn repair(config: &Config, now: SystemTime) -> Result<String, HistoryError> {
-    let Some(before) = examined(config, now)? else { return Ok("there is no history to repair".to_owned()) };
+pub fn repair(config: &Config, now: SystemTime) -> anyhow::Result<String> {
+    // Without its key a history looks damaged, and is not.
+    let folder = config.data_folder()?;
+    let Some(before) = examined(&folder, now)? else { return Ok("there is no history to repair".to_owned()) };
     if before.is_sound() && !before.is_old {
         return Ok("the history is whole".to_owned());
     }
-    let after = check::repair(&config.data_dir, now)?;
+    let after = check::repair(&folder, now)?;
     match after.is_sound() {
         true if before.is_sound() => Ok("the history has been brought up to date".to_owned()),
         true => Ok(format!("the history has been repaired: {}", in_words(&before))),
@@ -69,8 +76,8 @@ pub fn repair(config: &Config, now: SystemTime) -> Result<String, HistoryError> 
 }
 
 /// A history that cannot even be opened is to be repaired too.
-fn examined(config: &Config, now: SystemTime) -> Result<Option<Findings>, HistoryError> {
-    match check::examine(&config.data_dir, now) {
+fn examined(folder: &DataFolder, now: SystemTime) -> Result<Option<Findings>, HistoryError> {
+    match check::examine(folder, now) {
         Err(HistoryError::Open { .. } | HistoryError::Read(_)) => {
             Ok(Some(Findings { damage: vec!["it cannot be opened".to_owned()], ..Findings::default() }))
         }

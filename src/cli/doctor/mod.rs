@@ -133,7 +133,7 @@ pub fn examine(config: &Config) -> Examined {
     }
     checks.push(machine::data_folder(&config.data_dir));
     checks.push(machine::disk(&config.data_dir));
-    checks.push(history::history(&config.data_dir, SystemTime::now()));
+    checks.push(history::history(config, SystemTime::now()));
     checks.push(network::tcp_port(config.listen));
     checks.push(network::udp_port(config.media_address(config.listen)));
     checks.push(network::certificate(config, OffsetDateTime::now_utc()));

@@ -102,19 +102,19 @@ fn a_damaged_history_is_told_with_the_command_that_mends_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = config_in(dir.path());
     let later = SystemTime::now() + std::time::Duration::from_secs(86_400);
-    assert_eq!(history::history(dir.path(), later).found, "none yet");
+    assert_eq!(history::history(&config, later).found, "none yet");
     assert_eq!(repair(&config, later).unwrap(), "there is no history to repair");
     drop(crate::history::History::open(dir.path()).unwrap());
-    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Ok);
+    assert_eq!(history::history(&config, later).verdict, Verdict::Ok);
     std::fs::write(dir.path().join("audio/item_1.partial"), b"half").unwrap();
-    let check = history::history(dir.path(), later);
+    let check = history::history(&config, later);
     assert!(check.verdict == Verdict::Warn && check.found.contains("1 recordings are half written"), "{check:?}");
     assert!(check.fix.unwrap().contains("avatar doctor --repair"));
     let told = repair(&config, later).unwrap();
     assert_eq!(told, "the history has been repaired: 1 recordings are half written");
-    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Ok);
+    assert_eq!(history::history(&config, later).verdict, Verdict::Ok);
     std::fs::write(dir.path().join("history.sqlite3"), vec![7; 8_192]).unwrap();
-    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Fail);
+    assert_eq!(history::history(&config, later).verdict, Verdict::Fail);
     repair(&config, later).unwrap();
-    assert_eq!(history::history(dir.path(), later).verdict, Verdict::Ok);
+    assert_eq!(history::history(&config, later).verdict, Verdict::Ok);
 }

@@ -1,20 +1,20 @@
 //! What can still be read of a damaged database, carried into a new one.
 
-use std::path::Path;
-
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::super::{HistoryError, schema};
+use crate::data_folder::DataFolder;
 
-/// Puts a new database with all rows that can be read in the place of the one at `path`, which is kept beside it.
-pub fn carry_over(path: &Path) -> Result<(), HistoryError> {
+/// Puts a new database with all rows that can be read in the place of the folder's, which is kept beside it.
+pub fn carry_over(folder: &DataFolder) -> Result<(), HistoryError> {
+    let path = &folder.database();
     let beside = |extension: &str| path.with_extension(extension);
     let fresh = beside("salvaged");
     let _ = std::fs::remove_file(&fresh);
     let opened = |source| HistoryError::Open { path: path.to_owned(), source };
-    let old = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
-    let mut new = Connection::open(&fresh).map_err(opened)?;
+    let old = folder.connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
+    let mut new = folder.connect(&fresh, OpenFlags::default()).map_err(opened)?;
     schema::prepare(&mut new, &fresh)?;
     new.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_mode = DELETE; BEGIN")?;
     for table in tables(&new)? {

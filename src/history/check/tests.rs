@@ -7,6 +7,7 @@ use super::super::tests::{Place, silent, turn};
 use super::super::{History, Query, Viewer};
 use super::*;
 use crate::call::record::Keeper;
+use crate::data_folder::DATABASE;
 
 /// Two turns with sound and some without.
 async fn lived_in() -> tempfile::TempDir {
@@ -99,7 +100,7 @@ async fn a_history_whose_recordings_are_all_gone_keeps_its_texts() {
 #[tokio::test]
 async fn a_search_that_lost_rows_or_has_too_many_is_made_anew() {
     let folder = lived_in().await;
-    let database = Connection::open(database(folder.path())).unwrap();
+    let database = Connection::open(folder.path().join(DATABASE)).unwrap();
     let some = "DELETE FROM search WHERE rowid IN (SELECT id FROM search_docsize ORDER BY id LIMIT 3)";
     assert_eq!(database.execute(some, ()).unwrap(), 3);
     database.execute("INSERT INTO search (rowid, shown, original) VALUES (7, 'ghost', '')", ()).unwrap();
@@ -122,7 +123,7 @@ fn overwrite(path: &Path, from: usize, pages: usize) {
 #[tokio::test]
 async fn of_a_database_with_overwritten_pages_the_readable_rows_are_carried_over_and_the_old_file_is_kept() {
     let folder = lived_in().await;
-    let path = database(folder.path());
+    let path = folder.path().join(DATABASE);
     let pages: Vec<usize> = {
         let database = Connection::open(&path).unwrap();
         let mut statement = database
@@ -145,7 +146,7 @@ async fn of_a_database_with_overwritten_pages_the_readable_rows_are_carried_over
 #[tokio::test]
 async fn turns_whose_conversation_was_lost_get_one_again() {
     let folder = lived_in().await;
-    let database = Connection::open(database(folder.path())).unwrap();
+    let database = Connection::open(folder.path().join(DATABASE)).unwrap();
     database.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM conversations WHERE seq <= 2").unwrap();
     drop(database);
     assert!(!look_at(folder.path()).damage.is_empty());
@@ -160,7 +161,7 @@ async fn turns_whose_conversation_was_lost_get_one_again() {
 #[tokio::test]
 async fn of_a_file_that_is_no_database_any_more_the_recordings_are_put_aside() {
     let folder = lived_in().await;
-    let path = database(folder.path());
+    let path = folder.path().join(DATABASE);
     overwrite(&path, 0, 100_000 / 4_096);
     assert!(examine(folder.path(), later()).is_err());
     let mended = repair(folder.path(), later()).unwrap();

@@ -27,7 +27,7 @@ use self::stage::{Happening, Stage};
 use super::news::{HistoryNews, News, RenderNews};
 use super::viewer::Viewer;
 use super::write::Done;
-use super::write::{Scribe, milliseconds, stem, store_whole};
+use super::write::{Scribe, milliseconds, stem};
 use super::{History, HistoryError};
 use super::{files, read as rows};
 use crate::call::record::Answer;
@@ -237,14 +237,14 @@ impl Scribe {
             self.connection.query_row("SELECT reply_item FROM turns WHERE number = ?1", [turn], |row| row.get(0))?;
         let name = format!("{}.hq.ogg", stem(&item));
         let before = self.length(&name);
-        store_whole(&self.audio.join(&name), |file| file.write_all(&rendered.file))?;
+        let stored = self.store(&name, |file| file.write_all(&rendered.file))?;
         let transaction = self.connection.transaction()?;
         write_stage(&transaction, turn, next, None, now)?;
         transaction.execute(
             "UPDATE renders SET voice = ?2, audio = ?3, ms = ?4, ready_at = ?5 WHERE turn = ?1",
             params![turn, rendered.voice, name, rendered.duration.as_millis() as i64, now],
         )?;
-        grow(&transaction, turn, rendered.file.len() as i64 - signed(before))?;
+        grow(&transaction, turn, signed(stored) - signed(before))?;
         transaction.commit()?;
         self.tell_of_render(turn)?;
         Ok(true)

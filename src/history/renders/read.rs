@@ -1,7 +1,5 @@
 //! How far renders are, read beside the writer.
 
-use std::io::Read;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use futures_util::future::BoxFuture;
@@ -107,19 +105,13 @@ impl Recordings for History {
                 None
             }
         };
+        let folder = self.folder.clone();
         Box::pin(async move {
             let path = path?;
-            let file = tokio::task::spawn_blocking(move || read_at_most(&path, most)).await.ok()?;
+            let file = tokio::task::spawn_blocking(move || folder.read_at_most(&path, most)).await.ok()?;
             Some(Recorded { file: file.ok().flatten()?, mime: "audio/ogg" })
         })
     }
-}
-
-/// The file's content, unless it is longer than that.
-fn read_at_most(path: &Path, most: usize) -> std::io::Result<Option<Vec<u8>>> {
-    let mut content = Vec::new();
-    std::fs::File::open(path)?.take(most as u64 + 1).read_to_end(&mut content)?;
-    Ok(Some(content).filter(|content| content.len() <= most))
 }
 
 /// Of a row with the columns of a render, each with `render_` before its name; `None` if the turn has none.

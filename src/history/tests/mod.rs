@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod changing;
+mod encrypted;
 mod exporting;
 mod migration;
 mod retaining;

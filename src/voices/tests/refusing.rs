@@ -107,7 +107,7 @@ async fn what_is_no_sample_is_refused_before_it_is_listened_to() {
 #[test]
 fn one_profile_too_many_is_refused() {
     let data = folder();
-    let store = Store::open(crate::history::open_database(data.path()).unwrap()).unwrap();
+    let store = Store::open(crate::history::open_database(&data.path().into()).unwrap()).unwrap();
     let profile = |index: usize| Profile {
         id: format!("voice_{index}"),
         owner: Some(format!("key_{index}")),

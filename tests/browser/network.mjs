@@ -58,10 +58,11 @@ export class Network {
   }
 
   /** The cable gets its address, and the way to everywhere. */
-  async plugIn(cable, host = 2) {
+  async plugIn(cable) {
     const { n, there } = this.cables[cable];
+    await this.inside('addr', 'flush', 'dev', there);
     await this.inside('link', 'set', there, 'up');
-    await this.inside('addr', 'replace', `10.213.${n}.${host}/24`, 'dev', there);
+    await this.inside('addr', 'add', `10.213.${n}.2/24`, 'dev', there);
     await this.inside('route', 'replace', 'default', 'via', `10.213.${n}.1`, 'dev', there);
   }
 

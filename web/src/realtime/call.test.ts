@@ -4,6 +4,7 @@ import { Call, type Parts } from './call';
 import type { Connection, Hooks, Restart } from './connection';
 import type { ServerEvent } from './events';
 import { CallFailure, type Failure } from './failure';
+import { RESTART_MS } from './link';
 
 class FakeConnection implements Connection {
   sent: Record<string, unknown>[] = [];
@@ -144,8 +145,9 @@ describe('a talk that breaks off', () => {
     const call = await talking();
     if (calls[0] !== undefined) calls[0].found = 'hangs';
     calls[0]?.hooks.onLink('interrupted');
-    await vi.advanceTimersByTimeAsync(3_000);
+    await vi.advanceTimersByTimeAsync(RESTART_MS);
     expect(calls).toHaveLength(2);
+    expect(calls.map(({ hooks }) => hooks.elsewhere)).toEqual([false, true]);
     expect(phase(call)).toBe('live');
     // The old call's last words are not the new one's.
     calls[0]?.hooks.onLink('lost');

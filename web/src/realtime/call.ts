@@ -253,7 +253,7 @@ export class Call {
     }
   }
 
-  private async dial(signal: AbortSignal): Promise<void> {
+  private async dial(signal: AbortSignal, elsewhere = false): Promise<void> {
     if (this.microphone === null) return;
     let mine: Connection | null = null;
     const current = () => !signal.aborted && (mine === null || this.connection === mine);
@@ -265,6 +265,7 @@ export class Call {
         onEvent: (event) => current() && this.take(event),
         onRemote: (stream) => current() && this.play(stream),
         onLink: (state) => this.connection === mine && this.feed(inputOf[state]),
+        elsewhere,
         survives: () => this.talk?.token != null && this.isWorthKeeping(),
       },
       signal,
@@ -385,7 +386,7 @@ export class Call {
     this.former ??= this.connection;
     this.connection = null;
     this.try(async (signal) => {
-      await this.dial(signal);
+      await this.dial(signal, true);
       this.former?.abandon();
       this.former = null;
       return { kind: 'called' };

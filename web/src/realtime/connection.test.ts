@@ -161,8 +161,19 @@ describe('a call', () => {
       restarted = async () => new Response('{}', { status });
       expect(await connection.restart(gone), String(status)).toBe(word);
     }
+    vi.useFakeTimers();
+    let tries = 0;
+    restarted = () => {
+      tries += 1;
+      return tries < 3 ? Promise.reject(new TypeError('Failed to fetch')) : Promise.resolve(new Response('answer', { status: 200 }));
+    };
+    const found = connection.restart(gone);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(await found, 'a browser whose network changes breaks off what is under way').toBe('answered');
     restarted = () => Promise.reject(new TypeError('Failed to fetch'));
-    expect(await connection.restart(gone)).toBe('unreachable');
+    const lost = connection.restart(gone);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(await lost).toBe('unreachable');
     connection.close();
     expect(await connection.restart(gone)).toBe('gone');
   });
@@ -186,6 +197,23 @@ describe('a call', () => {
     peer.turn('failed');
     expect(heard.onLink.mock.calls).toEqual([['interrupted'], ['open'], ['lost']]);
   });
+});
+
+it('knows the networks of the moment by a document of its own, which goes away with the call', async () => {
+  const frame = Object.assign(new EventTarget(), {
+    hidden: false,
+    contentWindow: { RTCPeerConnection: class extends FakePeer {} },
+    remove: vi.fn(),
+  });
+  const append = vi.fn(() => queueMicrotask(() => frame.dispatchEvent(new Event('load'))));
+  vi.stubGlobal('document', { createElement: () => frame, body: { append } });
+  const elsewhere = { ...hooks(), elsewhere: true };
+  const connection = await connect(microphoneOf(track()), [], SESSION, elsewhere, new AbortController().signal);
+  expect(FakePeer.last).toBeInstanceOf(frame.contentWindow.RTCPeerConnection);
+  expect([frame.hidden, frame.remove.mock.calls.length]).toEqual([true, 0]);
+  connection.close();
+  expect(FakePeer.last.closed).toBe(true);
+  expect(frame.remove).toHaveBeenCalledOnce();
 });
 
 describe('a path that broke without a word of the browser', () => {

@@ -14,6 +14,9 @@ const CALLS = '/v1/realtime/calls';
 const GATHERING_LIMIT_MS = 1_000;
 /** With STUN and TURN servers, which have to answer first; one of them that is down must not hold the call up for long. */
 const RELAYED_GATHERING_LIMIT_MS = 3_000;
+/** A browser whose network changes breaks off what is under way: the question for another path is asked so often again. */
+const ASKED_AGAIN = 3;
+const ASK_AGAIN_MS = 200;
 /** From the answer to an open data channel. Beyond it a firewall is in the way. */
 const OPENING_LIMIT_MS = 12_000;
 
@@ -24,6 +27,8 @@ export interface Hooks {
   onRemote(stream: MediaStream): void;
   /** After the call has opened: it works, it is interrupted and may come back, or it is lost for good. */
   onLink(state: LinkState): void;
+  /** The network may have changed since the page was loaded. */
+  elsewhere?: boolean;
   /** Whether the server is to keep the talk when the page goes away, since it may be loaded anew. */
   survives?(): boolean;
 }
@@ -70,7 +75,7 @@ export async function connect(
   hooks: Hooks,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const peer = new RTCPeerConnection({ iceServers });
+  const { peer, discard } = hooks.elsewhere === true ? await freshPeer({ iceServers }) : plainPeer({ iceServers });
   const channel = peer.createDataChannel('oai-events');
   let location: string | null = null;
   let phase: 'opening' | 'open' | 'closed' = 'opening';
@@ -83,6 +88,7 @@ export async function connect(
     window.removeEventListener('pagehide', leave);
     channel.close();
     peer.close();
+    discard();
   };
   const close = () => {
     if (location !== null) endCall(location);
@@ -148,12 +154,7 @@ export async function connect(
     try {
       await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
       await gathered(peer, limit, signal);
-      const answer = await fetch(location, {
-        method: 'PATCH',
-        headers: withKey({ 'Content-Type': 'application/sdp' }),
-        body: peer.localDescription?.sdp ?? '',
-        signal,
-      });
+      const answer = await askAgain(location, peer.localDescription?.sdp ?? '', signal);
       if (!answer.ok) return answer.status >= 500 && answer.status !== 501 ? 'unreachable' : 'gone';
       await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
       return 'answered';
@@ -172,6 +173,29 @@ export async function connect(
       if (channel.readyState === 'open') channel.send(JSON.stringify(event));
     },
   };
+}
+
+interface Peer {
+  peer: RTCPeerConnection;
+  /** To be called when the peer is closed. */
+  discard(): void;
+}
+
+const plainPeer = (configuration: RTCConfiguration): Peer => ({ peer: new RTCPeerConnection(configuration), discard: () => undefined });
+
+/**
+ * A peer connection that knows the networks which there are now. Chromium tells a document of a new network up to three seconds
+ * after it is there; a new document hears of it at once, so this one gets a document of its own.
+ */
+async function freshPeer(configuration: RTCConfiguration): Promise<Peer> {
+  const frame = document.createElement('iframe');
+  frame.hidden = true;
+  const loaded = new Promise((done) => frame.addEventListener('load', done, { once: true }));
+  document.body.append(frame);
+  await loaded;
+  const own = frame.contentWindow as (Window & typeof globalThis) | null;
+  if (own === null) return plainPeer(configuration);
+  return { peer: new own.RTCPeerConnection(configuration), discard: () => frame.remove() };
 }
 
 /** Posts the offer and hands the answer on; returns the call's address. A call that cannot be used is ended at once. */
@@ -212,6 +236,17 @@ async function post(
     });
   }
   return location;
+}
+
+async function askAgain(location: string, offer: string, signal: AbortSignal): Promise<Response> {
+  for (let left = ASKED_AGAIN; ; left -= 1) {
+    try {
+      return await fetch(location, { method: 'PATCH', headers: withKey({ 'Content-Type': 'application/sdp' }), body: offer, signal });
+    } catch (error) {
+      if (left === 0 || signal.aborted) throw error;
+      await settle(ASK_AGAIN_MS, signal, () => () => undefined);
+    }
+  }
 }
 
 /** Ends a call on the server by its id, be it that no connection is left of it. */

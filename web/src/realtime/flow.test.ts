@@ -37,7 +37,7 @@ describe('a server that is heard no more', () => {
   });
 
   it('is not taken for gone in a stutter, nor before it has said anything, nor by a page that slept', () => {
-    expect(new Rig().run(2_000, 10).run(800, 0).run(2_000, 10).run(800, 0).run(2_000, 10).said).toEqual([]);
+    expect(new Rig().run(2_000, 10).run(600, 0).run(2_000, 10).run(600, 0).run(2_000, 10).said).toEqual([]);
     expect(new Rig().run(60_000, 0).said).toEqual([]);
     const sleeper = new Rig().run(2_000, 10);
     sleeper.now += 3_600_000;

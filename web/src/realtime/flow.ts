@@ -4,9 +4,9 @@
  */
 
 /** Without a packet for so long, the server is heard no more. Well above what a network's stutter takes. */
-export const SILENT_MS = 1_000;
+export const SILENT_MS = 800;
 /** How often to look. */
-export const LOOK_MS = 200;
+export const LOOK_MS = 100;
 /** A page that was not let look for longer than this knows nothing of the time between. */
 const LONGEST_LOOK_MS = 2 * LOOK_MS;
 

@@ -91,9 +91,10 @@ pub enum Playout {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUp {
-    /// The client said so: data channel or connection closed, `DELETE`, hang-up request.
+    /// The client said so: `DELETE`, hang-up request, or its data channel or connection closed, unless it asked for
+    /// [`SessionPatch::keep_on_close`].
     ByCaller,
-    /// Nothing was heard of the client for too long, or the connection failed.
+    /// Nothing was heard of the client for too long, the connection failed, or it closed and the client may come back.
     Vanished,
     /// The call core asked for it, or the server is stopping.
     ByServer,
@@ -163,6 +164,9 @@ pub struct SessionPatch {
     pub conversation: Option<ConversationId>,
     /// Go on with the call, or the session, that this token was told for.
     pub resume: Option<Secret>,
+    /// A connection that closes without a hang-up is a lost one to this client: it may come back with its token, as a page does
+    /// that is loaded anew. Counts where the line is made.
+    pub keep_on_close: Option<bool>,
 }
 
 /// What a client may ask of a call.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::grant::Grant;
-use crate::line::{ConversationId, Line, SessionPatch};
+use crate::line::{CallId, ConversationId, Line, SessionPatch};
 
 /// Who asks for a call, and for what.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,15 @@ pub trait Switchboard: Send + Sync + 'static {
     fn admit(&self, asking: Asking<'_>) -> Result<Seat, Refusal>;
     /// Starts the call on its own task, or goes on with the one that the token names. The seat is held until the call has ended.
     fn connect(&self, line: Line, seat: Seat);
+    /// Whose the call is which that line, now lost or not, belongs to; see [`Line::owner`]. `None`: no call has such a line, or it
+    /// has taken another since.
+    fn owner(&self, _line: &CallId) -> Option<Option<String>> {
+        None
+    }
+    /// The caller has hung up, whatever becomes of that line: its call does not wait for another. `false`: there is none.
+    fn hang_up(&self, _line: &CallId) -> bool {
+        false
+    }
 }
 
 /// A reserved place among the calls; freed when dropped.
@@ -38,9 +47,9 @@ impl Seat {
         Self(Box::new(held))
     }
 
-    /// Whether it is such a thing that is held.
-    pub fn holds<T: std::any::Any>(&self) -> bool {
-        self.0.is::<T>()
+    /// What is held, if it is such a thing.
+    pub fn held<T: std::any::Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use audio::pcm::{Pcm, SampleRate};
 use signaling::caller::{CallerEventKind, Recording};
-use signaling::line::{Ask, FromCaller, HangUp, Line, Playout, ReplyId, ToCaller};
-use signaling::peer::Patience;
+use signaling::line::{Ask, FromCaller, HangUp, Line, Playout, ReplyId, SessionPatch, ToCaller};
+use signaling::peer::{AnswerOptions, Patience};
 use support::{Client, call, hear, hung_up, saying, server, share_of, soon, tone};
 
 /// Says back what it hears until the caller hangs up.
@@ -132,6 +132,27 @@ async fn a_hang_up_is_heard_by_the_data_channel_and_not_by_a_timeout() {
     assert!(soon(line.incoming.recv()).await.is_none(), "the hang-up is the last word");
     drop(seat);
     server.empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_of_a_client_that_may_come_back_is_a_lost_line_at_once_and_a_deletion_a_hang_up() {
+    let patient = Duration::from_secs(3_600);
+    let mut server = server(1, Patience { disconnected: patient, failed: patient, ..Patience::default() });
+    let session = SessionPatch { keep_on_close: Some(true), ..SessionPatch::default() };
+    for deleted in [false, true] {
+        let options = AnswerOptions { session: session.clone(), ..support::options() };
+        let mut client = support::call_for(&server.host, options, support::on_loopback()).await;
+        let (mut line, seat) = server.line().await;
+        client.next(|event| matches!(event.kind, CallerEventKind::Open).then_some(())).await;
+        if deleted {
+            assert!(server.host.hang_up(&client.answered.call));
+        } else {
+            client.caller.hang_up().await;
+        }
+        assert_eq!(hung_up(&mut line).await, if deleted { HangUp::ByCaller } else { HangUp::Vanished });
+        drop((line, seat));
+        server.empty().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

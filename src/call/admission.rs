@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use signaling::line::{Asking, ConversationId, Line, Refusal, Seat, Session, Switchboard, TurnEnd};
+use signaling::grant::Grant;
+use signaling::line::{Asking, CallId, ConversationId, Line, Refusal, Seat, Session, Switchboard, TurnEnd};
 use signaling::secret::Secret;
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
 use super::allowance::Allowances;
-use super::driver::{Stay, Writing, drive};
+use super::driver::{Stay, Writing, drive, now};
+use super::place::Place;
 use super::record::{Keeper, SessionRecord, SessionSettings};
-use super::resumption::{Claim, Resumptions, TokenHash};
+use super::resumption::{Resumptions, TokenHash};
 use crate::readiness::{Readiness, Unready};
 
-/// When a refused caller may try again: about the length of one short talk turn, so that a freed place is found soon.
+/// When a refused caller may try again: about the length of one short talk turn, so that a freed place is found soon. After as
+/// long a call without a line makes room.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a session is when the client asks for nothing else.
@@ -128,6 +131,27 @@ impl Exchange {
         owner.is_none_or(|owner| self.keeper.is_open_to(conversation, owner))
     }
 
+    /// A place for one more call. A call that has been without a line for a while is ended where it takes somebody's place: its
+    /// caller may be gone for good, and still finds the talk in the history.
+    fn place(&self, grant: Option<&Grant>) -> Result<Place, Refusal> {
+        let waiting_since = now().checked_sub(RETRY_AFTER);
+        let make_room =
+            |owner: Option<&str>| waiting_since.is_some_and(|since| self.resumptions.make_room(since, owner));
+        let own = self
+            .allowances
+            .as_ref()
+            .zip(grant)
+            .map(|(allowances, grant)| allowances.place(grant, SystemTime::now(), || make_room(Some(&grant.key))));
+        let own = own.transpose()?;
+        loop {
+            match Arc::clone(&self.places).try_acquire_owned() {
+                Ok(place) => return Ok(Place::new(place, own)),
+                Err(_) if make_room(None) => {}
+                Err(_) => return Err(Refusal::Full { limit: self.limit, retry_after: RETRY_AFTER }),
+            }
+        }
+    }
+
     /// The session that a token names to `owner`, and that no call keeps any longer.
     fn kept(&self, token: &Secret, owner: Option<&str>) -> Option<SessionRecord> {
         self.keeper.session(&TokenHash::of(token)).filter(|kept| kept.owner.as_deref() == owner)
@@ -192,11 +216,15 @@ impl Switchboard for Exchange {
         {
             return Err(Refusal::NoSuchConversation(conversation.clone()));
         }
-        let allowed = self.allowances.as_ref().zip(asking.grant);
-        let own = allowed.map(|(allowances, grant)| allowances.place(grant, SystemTime::now())).transpose()?;
-        let full = |_| Refusal::Full { limit: self.limit, retry_after: RETRY_AFTER };
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(full)?;
-        Ok(Seat::new((place, own)))
+        Ok(Seat::new(self.place(asking.grant)?))
+    }
+
+    fn owner(&self, line: &CallId) -> Option<Option<String>> {
+        self.resumptions.owner(line)
+    }
+
+    fn hang_up(&self, line: &CallId) -> bool {
+        self.resumptions.hang_up(line)
     }
 
     fn connect(&self, line: Line, seat: Seat) {
@@ -206,10 +234,12 @@ impl Switchboard for Exchange {
         let resume = line.session.resume.clone();
         let Some(line) = self.resumptions.attach(line) else { return };
         let kept = resume.as_ref().and_then(|token| self.kept(token, owner.as_deref()));
-        if resume.is_some() && (kept.is_none() || seat.holds::<Claim>()) {
+        // A claim is worth nothing without the call that it was for.
+        let place = seat.held::<Place>().filter(|_| resume.is_none() || kept.is_some());
+        let Some(place) = place.cloned() else {
             tracing::info!(call = %line.call, "another line was quicker, or the call has ended; this one is hung up");
             return;
-        }
+        };
         let resumed = kept.is_some();
         let session = self.session(engines.llm.name(), &line, kept);
         let SessionDefaults { resume, resume_from_history, .. } = self.defaults;
@@ -218,6 +248,7 @@ impl Switchboard for Exchange {
             kept_for: resume_from_history,
             resumed,
             calls: self.resumptions.clone(),
+            place,
             stopping: self.draining.subscribe(),
         };
         let writing = Writing { temperature: self.defaults.temperature, max_tokens: self.defaults.max_reply_tokens };

@@ -62,24 +62,30 @@ impl Allowances {
         Self { share, meter, running: Arc::default() }
     }
 
-    /// A place for one more call of the key, if it has one left at `now`.
-    pub fn place(&self, grant: &Grant, now: SystemTime) -> Result<Place, Refusal> {
+    /// A place for one more call of the key, if it has one left at `now`. Where it has none, `make_room` is asked to end a call of
+    /// it that can be spared, and says whether it did.
+    pub fn place(&self, grant: &Grant, now: SystemTime, make_room: impl Fn() -> bool) -> Result<Place, Refusal> {
         let minutes = grant.talk_minutes_per_day.unwrap_or(self.share.talk_minutes_per_day);
         let limit = Duration::from_secs(u64::from(minutes) * 60);
         if minutes > 0 && self.meter.talked(&grant.key, now) >= limit {
             let why = format!("this key has talked its {minutes} minutes of today (UTC)");
             return Err(Refusal::Quota { why, retry_after: until_tomorrow(now) });
         }
-        let mut running = lock(&self.running);
-        let calls = running.entry(grant.key.clone()).or_default();
         let most = grant.calls.unwrap_or(self.share.calls);
-        if most > 0 && *calls >= most {
-            let why = format!("this key has {calls} calls up already, and may have {most} at once");
-            return Err(Refusal::Quota { why, retry_after: RETRY_AFTER });
+        loop {
+            let mut running = lock(&self.running);
+            let calls = running.get(&grant.key).copied().unwrap_or_default();
+            if most == 0 || calls < most {
+                running.insert(grant.key.clone(), calls.saturating_add(1));
+                return Ok(Place { key: grant.key.clone(), running: Arc::clone(&self.running) });
+            }
+            // A call that ends gives its place back through the same lock.
+            drop(running);
+            if !make_room() {
+                let why = format!("this key has {calls} calls up already, and may have {most} at once");
+                return Err(Refusal::Quota { why, retry_after: RETRY_AFTER });
+            }
         }
-        *calls += 1;
-        drop(running);
-        Ok(Place { key: grant.key.clone(), running: Arc::clone(&self.running) })
     }
 
     /// Charges the key for as long as `call` runs, even if it panics.

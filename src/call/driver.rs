@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use self::voicing::Voicing;
 use super::conversation::{Conversation, Opening, Resumable, Return};
 use super::floor::FloorSettings;
+use super::place::Place;
 use super::record::Keeper;
 use super::resumption::{Attach, Resumptions, TokenHash, fresh_token};
 use super::step::{Input, Step};
@@ -71,6 +72,8 @@ pub struct Stay {
     pub resumed: bool,
     /// Where lines that take over come from.
     pub calls: Resumptions,
+    /// Given up when it waits for a line and another call needs it.
+    pub place: Place,
     /// Becomes true when the server stops: nobody is waited for any more.
     pub stopping: watch::Receiver<bool>,
 }
@@ -97,9 +100,9 @@ pub async fn drive(
         }
     };
     let mut attendance = keeper.attend(&session.conversation);
-    let Stay { patience, kept_for, resumed, calls, mut stopping } = stay;
+    let Stay { patience, kept_for, resumed, calls, place, mut stopping } = stay;
     let token = fresh_token();
-    let (listed, mut lines) = calls.list(&token, owner.clone());
+    let (listed, mut lines, mut ending) = calls.list(&token, call.clone(), owner.clone(), place);
     let hash = TokenHash::of(&token);
     let expires_after = patience.max(kept_for);
     let resumable = (!expires_after.is_zero()).then_some(Resumable { token, expires_after });
@@ -147,6 +150,7 @@ pub async fn drive(
                 Some(attach) = lines.recv() => {
                     info!(%call, into = %attach.line.call, door = attach.line.door, "call goes on");
                     until = None;
+                    listed.set_waiting(None);
                     incoming = Some(driver.attach(attach));
                     false
                 }
@@ -162,6 +166,7 @@ pub async fn drive(
                 audio = attendance.better(), if incoming.is_some() => {
                     driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await.is_err()
                 }
+                why = ended(&mut ending), if incoming.is_none() => break why,
                 () = given_up(until, &mut stopping) => {
                     if *stopping.borrow() || listed.leave() {
                         break HangUp::Vanished;
@@ -172,11 +177,16 @@ pub async fn drive(
             }
         };
         if lost {
+            // Whoever has hung up by another way closes the line as well.
+            if let Some(why) = *ending.borrow() {
+                break why;
+            }
             if patience.is_zero() {
                 break HangUp::Vanished;
             }
             info!(%call, "the line is lost; another may take over");
             (incoming, until) = (None, Some(now() + patience));
+            listed.set_waiting(Some(now()));
             driver.leave();
         }
     };
@@ -186,8 +196,16 @@ pub async fn drive(
     info!(%call, ?hang_up, "call ended");
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Why the call is ended without its line; never, while it is not.
+async fn ended(ending: &mut watch::Receiver<Option<HangUp>>) -> HangUp {
+    match ending.wait_for(Option::is_some).await.ok().and_then(|why| *why) {
+        Some(why) => why,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the line brings next; without one, nothing ever.

@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod dialogue;
 pub mod driver;
 pub mod floor;
+mod place;
 mod progress;
 pub mod record;
 pub mod reply;

@@ -303,7 +303,8 @@ settings! {
         /// Longest reply. Unit: tokens, about 0.75 words each. Cost: a runaway reply keeps the language model busy so long.
         max_reply_tokens: u32 = 200,
         /// How long a call whose connection was lost waits for its client to come back and go on in mid-sentence; 0: not at
-        /// all. Unit: seconds. Cost: it takes a place among the calls meanwhile.
+        /// all. Unit: seconds. Cost: it takes a place among the calls meanwhile, after five seconds only until somebody
+        /// else needs it.
         resume_seconds: u32 = 30,
         /// How long a client can come back to its conversation and settings when its call has ended, by a restart of the server
         /// too; 0: not at all. Unit: hours. Cost: the settings are kept so long.

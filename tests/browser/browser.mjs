@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 
-const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const EXECUTABLE = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const SHOTS = process.env.AVATAR_SHOTS;
 const QUIET = [
   '--no-sandbox',
@@ -19,21 +19,26 @@ const QUIET = [
 ];
 /**
  * Starts a browser whose microphone plays `microphone` (a WAV file) once, or that has none when that is missing. Asked for
- * the microphone, its user says yes, or no when `refuses`.
+ * the microphone, its user says yes, or no when `refuses`. `executable`: which Chromium.
  */
-export function launch({ microphone, refuses = false } = {}) {
+export function launch({ microphone, refuses = false, executable = EXECUTABLE } = {}) {
   const hears =
     microphone === undefined
       ? []
       : ['--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${microphone}%noloop`];
   const says = refuses ? '--deny-permission-prompts' : '--use-fake-ui-for-media-stream';
-  return chromium.launch({ executablePath: EXECUTABLE, headless: true, args: [...QUIET, says, ...hears] });
+  return chromium.launch({ executablePath: executable, headless: true, args: [...QUIET, says, ...hears] });
 }
 
-/** `phone`: its screen and touch; `theme`: light or dark. The page's `faults` are errors of scripts and whatever the security policy refused. */
-export async function open(browser, url, { locale = 'en-US', theme = 'light', phone = false } = {}) {
+/**
+ * `phone`: its screen and touch; `theme`: light or dark; `key`: one that its user has given; `before`: runs in the page before all
+ * else. A certificate that nobody vouches for will do. The page's `faults` are errors of scripts and whatever the security policy refused.
+ */
+export async function open(browser, url, { locale = 'en-US', theme = 'light', phone = false, key, before } = {}) {
   const screen = phone ? { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } : { viewport: { width: 1280, height: 800 } };
-  const context = await browser.newContext({ locale, colorScheme: theme, ...screen });
+  const context = await browser.newContext({ locale, colorScheme: theme, ignoreHTTPSErrors: true, ...screen });
+  if (key !== undefined) await context.addInitScript((key) => sessionStorage.setItem('avatar.key', key), key);
+  if (before !== undefined) await context.addInitScript(before);
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));

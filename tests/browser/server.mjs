@@ -28,24 +28,26 @@ export function scratch() {
 }
 
 export class Server {
-  constructor(settings, dataDir) {
+  constructor(settings, dataDir, { host = '127.0.0.1', scheme = 'http' }) {
     this.settings = settings;
     this.dataDir = dataDir;
+    this.host = host;
+    this.scheme = scheme;
   }
 
-  /** Starts a server; `settings` are further environment variables, such as `AVATAR_MAX_CALLS`. */
-  static async start(settings = {}) {
-    const server = new Server(settings, scratch());
+  /** Starts a server; `settings` are further environment variables, such as `AVATAR_MAX_CALLS`; `place`: its `host` and `scheme`. */
+  static async start(settings = {}, place = {}) {
+    const server = new Server(settings, scratch(), place);
     await server.start();
     return server;
   }
 
   async start() {
     // Started again it is where it was: a page that calls it again looks for it there.
-    this.port ??= await freePort();
-    this.url = `http://127.0.0.1:${this.port}`;
+    this.port ??= await freePort(this.host);
+    this.url = `${this.scheme}://${this.host}:${this.port}`;
     this.log = '';
-    const arguments_ = ['serve', '--listen', `127.0.0.1:${this.port}`, '--data-dir', this.dataDir];
+    const arguments_ = ['serve', '--listen', `${this.host}:${this.port}`, '--data-dir', this.dataDir];
     // Its working folder is its own, so that no stray configuration file is read.
     this.process = spawn(BINARY, arguments_, { cwd: this.dataDir, env: { ...ENVIRONMENT, ...this.settings } });
     this.ended = new Promise((done) => this.process.on('exit', (code, signal) => done(signal ?? code)));
@@ -94,17 +96,17 @@ export async function avatar(...arguments_) {
 }
 
 /** A port that is free for TCP and for UDP: the server takes both. */
-async function freePort() {
+async function freePort(host) {
   for (let tries = 0; tries < 20; tries += 1) {
     const port = await new Promise((done, fail) => {
-      const probe = createServer().on('error', fail).listen(0, '127.0.0.1', () => {
+      const probe = createServer().on('error', fail).listen(0, host, () => {
         const { port } = probe.address();
         probe.close(() => done(port));
       });
     });
     const free = await new Promise((done) => {
       const probe = createSocket('udp4').on('error', () => done(false));
-      probe.bind(port, '127.0.0.1', () => probe.close(() => done(true)));
+      probe.bind(port, host, () => probe.close(() => done(true)));
     });
     if (free) return port;
   }

@@ -18,7 +18,7 @@ describe('a talk that survives', () => {
   let browser;
   let page;
   before(async () => {
-    server = await Server.start({ AVATAR_SESSION_MAX_REPLY_TOKENS: '60' });
+    server = await Server.start({ AVATAR_SESSION_MAX_REPLY_TOKENS: '60', AVATAR_SESSION_RESUME_SECONDS: '120' });
   });
   after(() => server?.stop());
   // The microphone plays from its beginning in each browser.
@@ -33,6 +33,12 @@ describe('a talk that survives', () => {
   afterEach(() => browser?.close());
 
   const state = (wanted) => page.locator(`[data-testid="connection-state"][data-state="${wanted}"]`).waitFor({ timeout: PATIENCE_MS });
+  const callsAre = async (wanted) => {
+    const active = async () => (await server.json('/api/status')).calls.active;
+    for (const limit = Date.now() + PATIENCE_MS; (await active()) !== wanted; await sleep(100)) {
+      assert.ok(Date.now() < limit, `the server has ${await active()} calls, not ${wanted}`);
+    }
+  };
   const of = (seen, type) => seen.filter(({ event }) => event.type === type).map(({ event }) => event);
   const resumed = async () => {
     const seen = await listenUntil(page, (seen) => of(seen, 'avatar.session.resumed').length > 0, PATIENCE_MS);
@@ -71,21 +77,48 @@ describe('a talk that survives', () => {
     await hangUp(page);
   });
 
-  test('a page that is loaded anew offers to go on, and does, in the same conversation', async () => {
+  test('a page that is loaded anew in mid-reply goes on with the reply, and with none after the user hung up', async () => {
     const before = await events(page);
+    const [reply] = replies(before);
     await page.reload();
     await page.getByTestId('broken-talk').waitFor();
     await screenshot(page, 'surviving-reloaded');
     await page.getByTestId('go-on').click();
     await state('live');
-    const seen = await listenUntil(page, (seen) => of(seen, 'session.created').length > 0, PATIENCE_MS);
-    assert.equal(conversationOf(seen), conversationOf(before));
+    // Its microphone plays from the beginning once more.
+    await page.getByTestId('mute').click();
+    const over = ({ status, stoppedAt }) => status !== 'unfinished' && stoppedAt !== null;
+    const seen = await listenUntil(page, (seen) => replies(seen).some(over), PATIENCE_MS);
+    const [again] = of(seen, 'avatar.session.resumed');
+    assert.deepEqual(
+      { conversation: again?.conversation_id, from: again?.from, reply: again?.response_id },
+      { conversation: conversationOf(before), from: 'memory', reply: reply.id },
+    );
+    const [rest] = replies(seen);
+    assert.deepEqual({ id: rest.id, status: rest.status }, { id: reply.id, status: 'completed' });
+    assert.ok(rest.startedAt !== null, 'the rest of it was not heard');
     const [{ text }] = transcripts(before);
     await page.getByTestId('transcript').getByText(text).waitFor();
+    await page.getByTestId('transcript').getByText(rest.text).waitFor();
+    assert.equal((await server.json(`/api/conversations/${conversationOf(before)}`)).turns.length, 1);
     assert.deepEqual(page.faults, []);
+
+    assert.equal(await page.evaluate(() => localStorage.getItem('avatar.talk')), null);
     await hangUp(page);
+    assert.equal(await page.evaluate(() => sessionStorage.getItem('avatar.talk')), null);
+    await callsAre(0);
     await page.reload();
     await page.locator('[data-testid="talk-button"][data-state="idle"]').waitFor();
     assert.equal(await page.getByTestId('broken-talk').count(), 0);
+  });
+
+  test('a talk that the user does not go on with is over at the server too', async () => {
+    await page.reload();
+    await page.getByTestId('broken-talk').waitFor();
+    await callsAre(1);
+    await page.getByTestId('let-go').click();
+    await page.getByTestId('broken-talk').waitFor({ state: 'detached' });
+    await callsAre(0);
+    assert.deepEqual(page.faults, []);
   });
 });

@@ -81,7 +81,7 @@ async fn a_call_that_has_lost_its_line_is_counted_once_before_and_after_it_goes_
     call.silence(100).await;
     call.say_last(FromCaller::HungUp(HangUp::Vanished));
     sleep(Duration::from_secs(1)).await;
-    assert!(is_full(&house), "it waits, and keeps its place");
+    assert!(is_full(&house), "it has only just lost it, and keeps its place");
     let resume = |call: &Caller| SessionPatch { resume: Some(call.token()), ..SessionPatch::default() };
     let mut again = house.call_as(resume(&call), Some(&ann()));
     again.silence(100).await;

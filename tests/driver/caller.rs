@@ -86,8 +86,9 @@ impl House {
     pub fn connect(&self, session: SessionPatch, grant: Option<&Grant>, seat: Seat) -> Caller {
         let owner = grant.map(|grant| grant.key.clone());
         let (line, end) = Line::new(CallId::fresh(), "test", session, owner);
+        let id = line.call.clone();
         self.exchange.connect(line, seat);
-        Caller::new(end)
+        Caller::new(id, end)
     }
 
     /// Waits until no call runs.
@@ -101,6 +102,8 @@ impl House {
 
 /// The test, as a door.
 pub struct Caller {
+    /// The line's.
+    pub id: CallId,
     end: LineEnd,
     /// Everything told to the client.
     pub events: Vec<CallEvent>,
@@ -112,8 +115,9 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn new(end: LineEnd) -> Self {
+    fn new(id: CallId, end: LineEnd) -> Self {
         Self {
+            id,
             end,
             events: Vec::new(),
             over: false,

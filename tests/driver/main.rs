@@ -11,5 +11,6 @@ mod ending;
 mod engines;
 mod hearing;
 mod overload;
+mod parting;
 mod resuming;
 mod voices;

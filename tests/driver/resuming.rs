@@ -152,22 +152,6 @@ async fn a_call_without_a_line_lets_work_that_can_wait_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_house_lets_its_own_caller_back_in_and_nobody_else() {
-    let house = house();
-    let mut callers: Vec<_> = (0..5).map(|_| house.call()).collect();
-    for caller in &mut callers {
-        caller.silence(40).await;
-    }
-    vanish(&callers[0]);
-    sleep(Duration::from_secs(1)).await;
-    assert!(matches!(house.exchange.admit(House::anyone()).err(), Some(Refusal::Full { .. })));
-    let mut again = house.call_with(with(&callers[0].token()));
-    again.exchange().await;
-    assert_eq!(again.outcomes().len(), 1);
-    assert_eq!(house.exchange.taken(), 5);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_line_that_is_being_connected_is_waited_for() {
     let house = house();
     let caller = in_mid_reply(&house).await;

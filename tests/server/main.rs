@@ -7,6 +7,7 @@ mod command;
 mod faults;
 mod keys;
 mod offers;
+mod parted;
 mod refusals;
 mod resume;
 mod server;

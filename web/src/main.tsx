@@ -10,7 +10,7 @@ import { queries } from './app/queries';
 import { chosenVoice } from './app/voice-choice';
 import { startTranslation } from './i18n';
 import { Call } from './realtime/call';
-import { connect, openMicrophone } from './realtime/connection';
+import { connect, end, openMicrophone } from './realtime/connection';
 import { installDiagnostics } from './realtime/diagnostics';
 import { HealthProvider } from './status/health-context';
 import './styles/tokens.css';
@@ -29,6 +29,7 @@ document.body.append(speaker);
 
 const call = new Call(speaker, {
   connect,
+  end,
   openMicrophone,
   iceServers,
   history: getConversation,

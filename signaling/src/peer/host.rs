@@ -198,14 +198,17 @@ impl PeerHost {
     }
 
     /// Whose a call is: the id of the key it came in with, `Some(None)` for one of the server's own; `None` if there is no such
-    /// call.
+    /// call, with or without a connection.
     pub fn owner(&self, call: &CallId) -> Option<Option<String>> {
-        lock(&self.inner.calls).get(call).map(|live| live.owner.clone())
+        let connected = lock(&self.inner.calls).get(call).map(|live| live.owner.clone());
+        connected.or_else(|| self.inner.switchboard.owner(call))
     }
 
-    /// Ends a call as if its client had; `false` if there is no such call.
+    /// Ends a call as its client may, be it that its connection is lost; `false` if there is no such call.
     pub fn hang_up(&self, call: &CallId) -> bool {
-        self.inner.end(call)
+        // The call first: a connection that closes just now must find out that nobody comes back.
+        let known = self.inner.switchboard.hang_up(call);
+        self.inner.end(call) || known
     }
 
     /// Takes no more offers, ends all calls, and returns when the last is gone or `grace` is over.

@@ -81,6 +81,7 @@ impl Pump {
             return;
         };
         let owner = options.grant.map(|grant| grant.key);
+        let closed = if options.session.keep_on_close == Some(true) { HangUp::Vanished } else { HangUp::ByCaller };
         let (line, LineEnd { incoming, outgoing }) = Line::new(call.clone(), options.door, options.session, owner);
         switchboard.connect(line, seat);
         let now = Instant::now();
@@ -92,6 +93,7 @@ impl Pump {
             route,
             happenings,
             ending,
+            closed,
             patience,
             incoming,
             outgoing,
@@ -150,6 +152,8 @@ struct Talk {
     route: Arc<Route>,
     happenings: Happenings,
     ending: watch::Receiver<Option<HangUp>>,
+    /// What it means that the client closes the connection or the data channel.
+    closed: HangUp,
     counters: Arc<CallCounters>,
     patience: Patience,
     incoming: mpsc::Sender<FromCaller>,
@@ -224,7 +228,7 @@ impl Talk {
                         return HangUp::Vanished;
                     }
                     if self.has_said_goodbye().await {
-                        return HangUp::ByCaller;
+                        return self.closed;
                     }
                 }
                 () = self.route.alert.notified() => self.suspicious_until = Some(Instant::now() + SUSPICION),
@@ -236,7 +240,7 @@ impl Talk {
                     let state = *self.happenings.state.borrow_and_update();
                     match state {
                         RTCPeerConnectionState::Failed => return HangUp::Vanished,
-                        RTCPeerConnectionState::Closed => return HangUp::ByCaller,
+                        RTCPeerConnectionState::Closed => return self.closed,
                         // A change of network; it comes back or it fails.
                         RTCPeerConnectionState::Disconnected => tracing::debug!(call = %self.call, "a client is out of reach"),
                         _ => {}
@@ -260,7 +264,7 @@ impl Talk {
                             self.to_call.push_back(FromCaller::Command(command));
                         }
                     }
-                    Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => return HangUp::ByCaller,
+                    Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => return self.closed,
                     Some(_) => {}
                 },
                 () = room(&self.incoming), if !self.to_call.is_empty() => {

@@ -5,7 +5,8 @@
 //! (audio formats over WebRTC, tracing, tools, …) are read over, and [`show`] tells what is in force instead.
 //!
 //! Avatar's own fields stand under `avatar`: `avatar.conversation_id` goes on with an earlier conversation, and
-//! `avatar.resume_token` with a call that has lost its connection.
+//! `avatar.resume_token` with a call that has lost its connection. `avatar.keep_on_close` says that this client comes back with its
+//! token when its connection closes without a hang-up.
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub fn patch(session: &Value) -> Result<SessionPatch, Fault> {
     if let Some(own) = session.object("avatar")? {
         patch.conversation = conversation(&own)?;
         patch.resume = resume_token(&own)?;
+        patch.keep_on_close = own.flag("keep_on_close")?;
     }
     Ok(patch)
 }
@@ -74,6 +76,7 @@ pub fn over(patch: SessionPatch, base: SessionPatch) -> SessionPatch {
         interrupt_response: patch.interrupt_response.or(base.interrupt_response),
         conversation: patch.conversation.or(base.conversation),
         resume: patch.resume.or(base.resume),
+        keep_on_close: patch.keep_on_close.or(base.keep_on_close),
     }
 }
 

@@ -107,13 +107,21 @@ pub struct Client {
 }
 
 pub async fn call(host: &PeerHost) -> Client {
-    call_from(host, CallerSettings { bind: vec![local(0)], ..Default::default() }).await
+    call_from(host, on_loopback()).await
+}
+
+pub fn on_loopback() -> CallerSettings {
+    CallerSettings { bind: vec![local(0)], ..Default::default() }
 }
 
 pub async fn call_from(host: &PeerHost, settings: CallerSettings) -> Client {
+    call_for(host, options(), settings).await
+}
+
+pub async fn call_for(host: &PeerHost, options: AnswerOptions, settings: CallerSettings) -> Client {
     let (mut caller, offer) = Caller::offer(settings).await.unwrap();
     let events = caller.events().unwrap();
-    let answered = host.answer(&offer, options()).await.unwrap();
+    let answered = host.answer(&offer, options).await.unwrap();
     caller.accept(&answered.sdp).await.unwrap();
     Client { caller, events, answered }
 }

@@ -39,7 +39,8 @@ pub struct CallOffer {
     #[schema(example = "v=0\r\n")]
     sdp: String,
     /// A session as OpenAI's Realtime interface has it; `avatar.conversation_id` goes on with an earlier conversation,
-    /// `avatar.resume_token` with a call that has lost its connection.
+    /// `avatar.resume_token` with a call that has lost its connection. `avatar.keep_on_close`: a connection that closes without a
+    /// hang-up counts as lost.
     session: Option<Object>,
 }
 
@@ -58,14 +59,14 @@ pub struct CallForm {
 )]
 pub fn restart_call() {}
 
-/// Ends a call.
+/// Ends a call, be it that its connection is lost and it waits for its client.
 #[utoipa::path(
     delete, path = "/v1/realtime/calls/{call}", tag = "calls", params(("call" = String, Path)),
     responses((status = 200, description = "It is over"), Refused)
 )]
 pub fn end_call() {}
 
-/// Ends a call.
+/// Ends a call, be it that its connection is lost and it waits for its client.
 #[utoipa::path(
     post, path = "/v1/realtime/calls/{call}/hangup", tag = "calls", params(("call" = String, Path)),
     responses((status = 200, description = "It is over"), Refused)
@@ -129,7 +130,7 @@ pub fn whip() {}
 )]
 pub fn whip_patch() {}
 
-/// Ends a call.
+/// Ends a call, be it that its connection is lost and it waits for its client.
 #[utoipa::path(
     delete, path = "/whip/{call}", tag = "calls", params(("call" = String, Path)),
     responses((status = 200, description = "It is over"), Refused)

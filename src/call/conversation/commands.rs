@@ -79,6 +79,7 @@ impl Conversation {
             interrupt_response,
             conversation: _,
             resume: _,
+            keep_on_close: _,
         } = patch;
         let session = &mut self.session;
         if let Some(instructions) = instructions {

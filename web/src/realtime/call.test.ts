@@ -4,6 +4,7 @@ import { Call, type Parts } from './call';
 import type { Connection, Hooks, Restart } from './connection';
 import type { ServerEvent } from './events';
 import { CallFailure, type Failure } from './failure';
+import { RESTART_MS } from './link';
 
 class FakeConnection implements Connection {
   sent: Record<string, unknown>[] = [];
@@ -12,7 +13,7 @@ class FakeConnection implements Connection {
   restarts = 0;
   found: Restart | 'hangs' = 'answered';
   constructor(
-    readonly session: Record<string, unknown> | null,
+    readonly session: Record<string, unknown>,
     readonly hooks: Hooks,
   ) {}
   send(event: Record<string, unknown>) {
@@ -35,6 +36,7 @@ let refuse: (Failure | null)[];
 let track: { stop: ReturnType<typeof vi.fn>; enabled: boolean; addEventListener: () => void };
 let store: Map<string, string>;
 let parts: Parts;
+let ended: string[];
 let speaker: HTMLAudioElement;
 
 const resumable = (token = 'rt_1'): ServerEvent => ({ type: 'avatar.session.resumable', conversation_id: 'c1', token });
@@ -48,6 +50,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   calls = [];
   refuse = [];
+  ended = [];
   store = new Map();
   track = { stop: vi.fn(), enabled: true, addEventListener: () => undefined };
   const microphone = { getTracks: () => [track], getAudioTracks: () => [track] } as unknown as MediaStream;
@@ -78,6 +81,7 @@ beforeEach(() => {
       calls.push(connection);
       return connection;
     },
+    end: (call) => void ended.push(call),
     openMicrophone: async () => microphone,
     iceServers: async () => [],
     history: async () => readConversation({ id: 'c1', created_at: '2026-01-02T03:04:05Z', turns: [] }),
@@ -94,8 +98,9 @@ afterEach(() => {
 async function talking() {
   const call = new Call(speaker, parts);
   await call.start();
-  calls[0]?.hooks.onEvent(resumable());
-  calls[0]?.hooks.onEvent(said('u1', 'Hello.'));
+  calls.at(-1)?.hooks.onEvent({ type: 'session.created', session: { avatar: { conversation_id: 'c1', call_id: 'rtc_1' } } });
+  calls.at(-1)?.hooks.onEvent(resumable());
+  calls.at(-1)?.hooks.onEvent(said('u1', 'Hello.'));
   return call;
 }
 const phase = (call: Call) => call.snapshot().phase.kind;
@@ -108,7 +113,7 @@ describe('a talk that breaks off', () => {
     expect(phase(call)).toBe('reconnecting');
     await settle();
     expect(phase(call)).toBe('live');
-    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { resume_token: 'rt_1' } });
+    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { keep_on_close: true, resume_token: 'rt_1' } });
     expect(track.stop).not.toHaveBeenCalled();
     expect(call.snapshot().session.turns).toMatchObject([{ text: 'Hello.' }]);
     expect(calls[0]).toMatchObject({ abandoned: 1, closed: 0 });
@@ -140,8 +145,9 @@ describe('a talk that breaks off', () => {
     const call = await talking();
     if (calls[0] !== undefined) calls[0].found = 'hangs';
     calls[0]?.hooks.onLink('interrupted');
-    await vi.advanceTimersByTimeAsync(3_000);
+    await vi.advanceTimersByTimeAsync(RESTART_MS);
     expect(calls).toHaveLength(2);
+    expect(calls.map(({ hooks }) => hooks.elsewhere)).toEqual([false, true]);
     expect(phase(call)).toBe('live');
     // The old call's last words are not the new one's.
     calls[0]?.hooks.onLink('lost');
@@ -155,7 +161,7 @@ describe('a talk that breaks off', () => {
     if (calls[0] !== undefined) calls[0].found = 'gone';
     call.checkLink();
     await settle();
-    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { resume_token: 'rt_1' } });
+    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { keep_on_close: true, resume_token: 'rt_1' } });
     expect(phase(call)).toBe('live');
   });
 
@@ -183,6 +189,16 @@ describe('a talk that breaks off', () => {
     expect(calls).toHaveLength(1);
     expect(track.stop).toHaveBeenCalled();
     expect(store.size).toBe(0);
+    expect(ended).toEqual(['rtc_1']);
+  });
+
+  it('waits at the server for a page that goes away, if anything was said in it', async () => {
+    const call = new Call(speaker, parts);
+    await call.start();
+    calls[0]?.hooks.onEvent(resumable());
+    expect(calls[0]?.hooks.survives?.()).toBe(false);
+    calls[0]?.hooks.onEvent(said('u1', 'Hello.'));
+    expect(calls[0]?.hooks.survives?.()).toBe(true);
   });
 
   it('keeps the caller muted', async () => {
@@ -207,7 +223,7 @@ describe('a page that is loaded anew', () => {
     const again = new Call(speaker, parts);
     expect(again.snapshot()).toMatchObject({ phase: { kind: 'idle' }, broken: { conversation: 'c1', token: 'rt_1' } });
     await again.goOn();
-    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { resume_token: 'rt_1' } });
+    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { keep_on_close: true, resume_token: 'rt_1' } });
     expect(again.snapshot()).toMatchObject({
       phase: { kind: 'live' },
       broken: null,
@@ -220,7 +236,7 @@ describe('a page that is loaded anew', () => {
     const again = new Call(speaker, parts);
     refuse = [{ kind: 'expired' }];
     await again.goOn();
-    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { conversation_id: 'c1' } });
+    expect(calls[1]?.session).toEqual({ type: 'realtime', avatar: { keep_on_close: true, conversation_id: 'c1' } });
     expect(phase(again)).toBe('live');
   });
 
@@ -234,11 +250,18 @@ describe('a page that is loaded anew', () => {
   it('offers nothing after the user hung up, started anew, or said nothing', async () => {
     (await talking()).hangUp();
     expect(new Call(speaker, parts).snapshot().broken).toBeNull();
+    expect(ended).toEqual([]);
 
     await talking();
     const other = new Call(speaker, parts);
     other.letGo();
     expect(new Call(speaker, parts).snapshot().broken).toBeNull();
+    expect(ended, 'the server need not wait').toEqual(['rtc_1']);
+
+    await talking();
+    await new Call(speaker, parts).start();
+    expect(ended).toEqual(['rtc_1', 'rtc_1']);
+    expect(store.size).toBe(0);
 
     const silent = new Call(speaker, parts);
     await silent.start();
@@ -269,7 +292,7 @@ it('asks for the chosen voice, and for another one in the middle of a call', asy
   parts.voice = () => 'profile:mine';
   const call = new Call(speaker, parts);
   await call.start();
-  expect(calls[0]?.session).toEqual({ type: 'realtime', audio: { output: { voice: 'profile:mine' } } });
+  expect(calls[0]?.session).toEqual({ type: 'realtime', audio: { output: { voice: 'profile:mine' } }, avatar: { keep_on_close: true } });
   call.setVoice('slt');
   expect(calls[0]?.sent).toEqual([{ type: 'session.update', session: { type: 'realtime', audio: { output: { voice: 'slt' } } } }]);
 });

@@ -9,7 +9,7 @@ import type { Conversation } from '../api/conversations';
 import { Meter } from '../audio/meter';
 import type { Connection, Hooks, LinkState } from './connection';
 import { diagnostics } from './diagnostics';
-import { conversationOf, type ServerEvent } from './events';
+import { callOf, conversationOf, type ServerEvent } from './events';
 import { CallFailure, type Failure } from './failure';
 import { linkUp, nextLink, wakeAt, type Link, type LinkInput } from './link';
 import { keepTalk, keptTalk, type Resumption } from './resumption';
@@ -47,10 +47,12 @@ export interface Parts {
   connect(
     microphone: MediaStream,
     servers: RTCIceServer[],
-    session: Record<string, unknown> | null,
+    session: Record<string, unknown>,
     hooks: Hooks,
     signal: AbortSignal,
   ): Promise<Connection>;
+  /** Ends a call that there is no connection for. */
+  end(call: string): void;
   openMicrophone(): Promise<MediaStream>;
   iceServers(signal: AbortSignal): Promise<RTCIceServer[]>;
   history(conversation: string, signal: AbortSignal): Promise<Conversation>;
@@ -123,11 +125,11 @@ export class Call {
   readonly goOn = (): Promise<void> => this.begin(this.view.broken);
 
   /** Goes on with a conversation from history. */
-  readonly goOnWith = (conversation: string): Promise<void> => this.begin({ conversation, token: null, at: Date.now() });
+  readonly goOnWith = (conversation: string): Promise<void> => this.begin({ conversation, token: null, call: null, at: Date.now() });
 
   /** The talk that broke off is not gone on with. */
   readonly letGo = (): void => {
-    keepTalk(null);
+    this.endBroken();
     this.change({ broken: null, session: this.attempt === null ? emptySession : this.view.session });
   };
 
@@ -136,7 +138,9 @@ export class Call {
     const { phase } = this.view;
     const lasted = phase.kind === 'live' || phase.kind === 'reconnecting' ? Date.now() - phase.since : null;
     if (lasted !== null) keepTalk(null);
+    const left = this.connection === null && lasted !== null ? this.talk?.call : null;
     this.release();
+    if (left != null) this.parts.end(left);
     this.change({
       phase: lasted === null ? { kind: 'idle' } : { kind: 'ended', seconds: Math.round(lasted / 1000) },
       session: settle(this.view.session),
@@ -189,7 +193,7 @@ export class Call {
     this.attempt = attempt;
     this.talk = talk;
     this.link = linkUp;
-    if (talk === null) keepTalk(null);
+    if (talk === null) this.endBroken();
     diagnostics.begin();
     const same = talk !== null && talk.conversation === this.view.conversation;
     this.change({
@@ -221,6 +225,13 @@ export class Call {
     }
   }
 
+  /** Whoever does not go on with a talk need not be waited for by the server. */
+  private endBroken(): void {
+    const { broken } = this.view;
+    if (broken?.call != null) this.parts.end(broken.call);
+    keepTalk(null);
+  }
+
   /** What was said so far, for the transcript. The talk can do without. */
   private async readBack(conversation: string, signal: AbortSignal): Promise<void> {
     try {
@@ -242,7 +253,7 @@ export class Call {
     }
   }
 
-  private async dial(signal: AbortSignal): Promise<void> {
+  private async dial(signal: AbortSignal, elsewhere = false): Promise<void> {
     if (this.microphone === null) return;
     let mine: Connection | null = null;
     const current = () => !signal.aborted && (mine === null || this.connection === mine);
@@ -254,7 +265,8 @@ export class Call {
         onEvent: (event) => current() && this.take(event),
         onRemote: (stream) => current() && this.play(stream),
         onLink: (state) => this.connection === mine && this.feed(inputOf[state]),
-        survives: () => this.talk?.token != null,
+        elsewhere,
+        survives: () => this.talk?.token != null && this.isWorthKeeping(),
       },
       signal,
     );
@@ -262,16 +274,15 @@ export class Call {
     else this.connection = mine;
   }
 
-  /** What the call is to be like. `null`: as the server has it. */
-  private wanted(): Record<string, unknown> | null {
+  /** What the call is to be like: as the server has it, but for what was chosen, and kept when the page is loaded anew. */
+  private wanted(): Record<string, unknown> {
     const voice = this.parts.voice();
     const { talk } = this;
-    if (voice === null && talk === null) return null;
     const own = talk?.token == null ? { conversation_id: talk?.conversation } : { resume_token: talk.token };
     return {
       type: 'realtime',
       ...(voice === null ? {} : { audio: { output: { voice } } }),
-      ...(talk === null ? {} : { avatar: own }),
+      avatar: { keep_on_close: true, ...(talk === null ? {} : own) },
     };
   }
 
@@ -280,11 +291,12 @@ export class Call {
     if (event.type === 'session.created') {
       const conversation = conversationOf(event.session);
       if (conversation !== null) {
-        if (this.talk?.conversation !== conversation) this.talk = { conversation, token: null, at: Date.now() };
+        const token = this.talk?.conversation === conversation ? this.talk.token : null;
+        this.talk = { conversation, token, call: callOf(event.session), at: Date.now() };
         this.change({ conversation });
       }
     } else if (event.type === 'avatar.session.resumable') {
-      this.talk = { conversation: event.conversation_id, token: event.token, at: Date.now() };
+      this.talk = { conversation: event.conversation_id, token: event.token, call: this.talk?.call ?? null, at: Date.now() };
       this.keep();
     }
     const session = reduce(this.view.session, event);
@@ -296,7 +308,11 @@ export class Call {
 
   /** A talk in which nothing was said is not worth going on with. */
   private keep(): void {
-    if (this.talk !== null && visibleTurns(this.view.session).length > 0) keepTalk(this.talk);
+    if (this.talk !== null && this.isWorthKeeping()) keepTalk(this.talk);
+  }
+
+  private isWorthKeeping(): boolean {
+    return visibleTurns(this.view.session).length > 0;
   }
 
   private listenTo(microphone: MediaStream): void {
@@ -370,7 +386,7 @@ export class Call {
     this.former ??= this.connection;
     this.connection = null;
     this.try(async (signal) => {
-      await this.dial(signal);
+      await this.dial(signal, true);
       this.former?.abandon();
       this.former = null;
       return { kind: 'called' };
@@ -380,7 +396,7 @@ export class Call {
   private fail(failure: Failure): void {
     const { phase, broken } = this.view;
     const wasUp = phase.kind === 'live' || phase.kind === 'reconnecting';
-    const worth = wasUp && this.talk !== null && visibleTurns(this.view.session).length > 0;
+    const worth = wasUp && this.talk !== null && this.isWorthKeeping();
     const { talk } = this;
     if (worth) {
       // The server keeps the talk for as long as it promised.

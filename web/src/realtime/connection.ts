@@ -7,12 +7,16 @@
 import { withKey } from '../api/key';
 import { parseEvent, type ServerEvent } from './events';
 import { answerFailure, CallFailure, microphoneFailure } from './failure';
+import { Flow, LOOK_MS, packetsOf } from './flow';
 
 const CALLS = '/v1/realtime/calls';
 /** The server does not take trickled candidates, so they are gathered first; host candidates need far less than this. */
 const GATHERING_LIMIT_MS = 1_000;
 /** With STUN and TURN servers, which have to answer first; one of them that is down must not hold the call up for long. */
 const RELAYED_GATHERING_LIMIT_MS = 3_000;
+/** A browser whose network changes breaks off what is under way: the question for another path is asked so often again. */
+const ASKED_AGAIN = 3;
+const ASK_AGAIN_MS = 200;
 /** From the answer to an open data channel. Beyond it a firewall is in the way. */
 const OPENING_LIMIT_MS = 12_000;
 
@@ -23,6 +27,8 @@ export interface Hooks {
   onRemote(stream: MediaStream): void;
   /** After the call has opened: it works, it is interrupted and may come back, or it is lost for good. */
   onLink(state: LinkState): void;
+  /** The network may have changed since the page was loaded. */
+  elsewhere?: boolean;
   /** Whether the server is to keep the talk when the page goes away, since it may be loaded anew. */
   survives?(): boolean;
 }
@@ -35,7 +41,7 @@ export interface Connection {
   send(event: Record<string, unknown>): void;
   /** Looks for another path to the server, on the networks that there are now. `onLink('open')` says when one is found. */
   restart(signal: AbortSignal): Promise<Restart>;
-  /** Lets go of the call here. A server that hears of it takes it for a hang-up. */
+  /** Lets go of the call here. The server keeps it for whoever comes back with its token. */
   abandon(): void;
   /** Ends the call here and on the server. Safe to call twice. */
   close(): void;
@@ -59,27 +65,30 @@ export async function openMicrophone(audio: MediaTrackConstraints = FOR_A_CALL):
 
 /**
  * Calls the server with `microphone`, by way of `iceServers` where it can't be reached directly, and resolves when the data channel
- * is open. `session` is what the call is to be like; `null`: as the server has it. Rejects with a [`CallFailure`], or with the
+ * is open. `session` is what the call is to be like. Rejects with a [`CallFailure`], or with the
  * signal's reason when the caller gave up; either way nothing is left behind.
  */
 export async function connect(
   microphone: MediaStream,
   iceServers: RTCIceServer[],
-  session: Record<string, unknown> | null,
+  session: Record<string, unknown>,
   hooks: Hooks,
   signal: AbortSignal,
 ): Promise<Connection> {
-  const peer = new RTCPeerConnection({ iceServers });
+  const { peer, discard } = hooks.elsewhere === true ? await freshPeer({ iceServers }) : plainPeer({ iceServers });
   const channel = peer.createDataChannel('oai-events');
   let location: string | null = null;
   let phase: 'opening' | 'open' | 'closed' = 'opening';
+  let watch: ReturnType<typeof setInterval> | undefined;
 
   const abandon = () => {
     if (phase === 'closed') return;
     phase = 'closed';
+    clearInterval(watch);
     window.removeEventListener('pagehide', leave);
     channel.close();
     peer.close();
+    discard();
   };
   const close = () => {
     if (location !== null) endCall(location);
@@ -92,7 +101,7 @@ export async function connect(
     hooks.onLink('lost');
   };
   const leave = () => {
-    // Not even a closed channel: to the server that is a caller who has hung up.
+    // What the browser closes by itself is a lost connection to the server.
     if (hooks.survives?.() === true) return;
     close();
     // A page that is only put aside comes back to a call that is over.
@@ -123,24 +132,29 @@ export async function connect(
 
   phase = 'open';
   channel.addEventListener('close', lose);
+  const flow = new Flow();
   peer.addEventListener('connectionstatechange', () => {
     if (phase !== 'open') return;
-    if (peer.connectionState === 'connected') hooks.onLink('open');
-    else if (peer.connectionState === 'disconnected') hooks.onLink('interrupted');
+    if (peer.connectionState === 'connected') {
+      flow.trust();
+      hooks.onLink('open');
+    } if (peer.connectionState === 'disconnected') hooks.onLink('interrupted');
     else if (peer.connectionState === 'failed' || peer.connectionState === 'closed') lose();
   });
+  watch = setInterval(async () => {
+    const [receiver] = peer.getReceivers();
+    const packets = receiver === undefined ? null : await packetsOf(receiver).catch(() => null);
+    if (packets === null || phase !== 'open') return;
+    const word = flow.look(performance.now(), packets);
+    if (word !== null) hooks.onLink(word === 'silent' ? 'interrupted' : 'open');
+  }, LOOK_MS);
 
   const restart = async (signal: AbortSignal): Promise<Restart> => {
     if (location === null || phase !== 'open') return 'gone';
     try {
       await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
       await gathered(peer, limit, signal);
-      const answer = await fetch(location, {
-        method: 'PATCH',
-        headers: withKey({ 'Content-Type': 'application/sdp' }),
-        body: peer.localDescription?.sdp ?? '',
-        signal,
-      });
+      const answer = await askAgain(location, peer.localDescription?.sdp ?? '', signal);
       if (!answer.ok) return answer.status >= 500 && answer.status !== 501 ? 'unreachable' : 'gone';
       await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
       return 'answered';
@@ -161,10 +175,33 @@ export async function connect(
   };
 }
 
+interface Peer {
+  peer: RTCPeerConnection;
+  /** To be called when the peer is closed. */
+  discard(): void;
+}
+
+const plainPeer = (configuration: RTCConfiguration): Peer => ({ peer: new RTCPeerConnection(configuration), discard: () => undefined });
+
+/**
+ * A peer connection that knows the networks which there are now. Chromium tells a document of a new network up to three seconds
+ * after it is there; a new document hears of it at once, so this one gets a document of its own.
+ */
+async function freshPeer(configuration: RTCConfiguration): Promise<Peer> {
+  const frame = document.createElement('iframe');
+  frame.hidden = true;
+  const loaded = new Promise((done) => frame.addEventListener('load', done, { once: true }));
+  document.body.append(frame);
+  await loaded;
+  const own = frame.contentWindow as (Window & typeof globalThis) | null;
+  if (own === null) return plainPeer(configuration);
+  return { peer: new own.RTCPeerConnection(configuration), discard: () => frame.remove() };
+}
+
 /** Posts the offer and hands the answer on; returns the call's address. A call that cannot be used is ended at once. */
 async function post(
   offer: string,
-  session: Record<string, unknown> | null,
+  session: Record<string, unknown>,
   signal: AbortSignal,
   accept: (sdp: string) => Promise<void>,
 ): Promise<string | null> {
@@ -173,8 +210,8 @@ async function post(
   try {
     answer = await fetch(CALLS, {
       method: 'POST',
-      headers: withKey({ 'Content-Type': session === null ? 'application/sdp' : 'application/json' }),
-      body: session === null ? offer : JSON.stringify({ sdp: offer, session }),
+      headers: withKey({ 'Content-Type': 'application/json' }),
+      body: JSON.stringify({ sdp: offer, session }),
       signal,
     });
     body = await answer.text();
@@ -201,8 +238,22 @@ async function post(
   return location;
 }
 
+async function askAgain(location: string, offer: string, signal: AbortSignal): Promise<Response> {
+  for (let left = ASKED_AGAIN; ; left -= 1) {
+    try {
+      return await fetch(location, { method: 'PATCH', headers: withKey({ 'Content-Type': 'application/sdp' }), body: offer, signal });
+    } catch (error) {
+      if (left === 0 || signal.aborted) throw error;
+      await settle(ASK_AGAIN_MS, signal, () => () => undefined);
+    }
+  }
+}
+
+/** Ends a call on the server by its id, be it that no connection is left of it. */
+export const end = (call: string): void => endCall(`${CALLS}/${encodeURIComponent(call)}`);
+
 function endCall(location: string): void {
-  // The server also notices the closed channel; this only tells it sooner, so a failure is of no interest.
+  // Where it fails, the server gives up waiting by itself.
   const request = { method: 'DELETE', keepalive: true, headers: withKey() };
   void fetch(new URL(location, window.location.href), request).catch(() => undefined);
 }

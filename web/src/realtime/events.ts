@@ -104,6 +104,12 @@ export function conversationOf(session: unknown): string | null {
   return isRecord(own) && hasText(own['conversation_id']) ? own['conversation_id'] : null;
 }
 
+/** The call's id, by which the server ends it. */
+export function callOf(session: unknown): string | null {
+  const own = isRecord(session) ? session['avatar'] : null;
+  return isRecord(own) && hasText(own['call_id']) ? own['call_id'] : null;
+}
+
 /** An event from the text of a data-channel message; `null` for what is not one, or lacks what its type must carry. */
 export function parseEvent(message: string): ServerEvent | null {
   let value: unknown;

@@ -37,7 +37,7 @@ describe('a link that breaks', () => {
   it('is given another path at once, and goes on when there is one', () => {
     const rig = new Rig().feed({ kind: 'interrupted' });
     expect(rig.steps).toEqual(['restart@1000']);
-    rig.sleep(400).feed({ kind: 'recovered' });
+    rig.sleep(200).feed({ kind: 'recovered' });
     expect(rig.link).toEqual(linkUp);
     expect(wakeAt(rig.link)).toBeNull();
   });

@@ -46,8 +46,10 @@ export interface LinkContext {
 
 /** From the break on, how long a talk is tried to be saved. */
 export const PATIENCE_MS = 180_000;
-/** How long a new path may take. On a working network it takes some round trips. */
-export const RESTART_MS = 3_000;
+/** How long a new path may take before another call is tried, which loses nothing. On a working network it takes some round trips. */
+export const RESTART_MS = 300;
+/** The same where there is nothing else to try. */
+export const LONG_RESTART_MS = 3_000;
 /** After the break, how long the old call is worth a new path: later the server has let go of it. */
 const WORTH_A_PATH_MS = 8_000;
 const BACKOFF = { firstMs: 500, limitMs: 4_000 };
@@ -78,11 +80,12 @@ function isFinal(failure: Failure): boolean {
 /** The link after `input`, and what to do now. */
 export function nextLink(link: Link, input: LinkInput, context: LinkContext): [Link, LinkStep] {
   const { now, resumable } = context;
+  const patience = resumable ? RESTART_MS : LONG_RESTART_MS;
   if (link.kind === 'over') return [link, null];
   if (link.kind === 'up') {
     switch (input.kind) {
       case 'interrupted':
-        return [{ kind: 'restarting', broke: now, tries: 1, until: now + RESTART_MS }, 'restart'];
+        return [{ kind: 'restarting', broke: now, tries: 1, until: now + patience }, 'restart'];
       case 'lost':
         return resumable ? [{ kind: 'calling', broke: now, tries: 1 }, 'call'] : over({ kind: 'dropped' });
       case 'network':
@@ -106,7 +109,7 @@ export function nextLink(link: Link, input: LinkInput, context: LinkContext): [L
   const attempt = (gone: boolean, tries: number): [Link, LinkStep] =>
     gone || (resumable && now - broke >= WORTH_A_PATH_MS)
       ? [{ kind: 'calling', broke, tries }, 'call']
-      : [{ kind: 'restarting', broke, tries, until: now + RESTART_MS }, 'restart'];
+      : [{ kind: 'restarting', broke, tries, until: now + patience }, 'restart'];
 
   switch (link.kind) {
     case 'restarting':

@@ -11,6 +11,8 @@ export interface Resumption {
   conversation: string;
   /** `null`: the server gave none; the conversation can be gone on with, an unfinished reply can't. */
   token: string | null;
+  /** The server's id of the call, by which it can be ended; `null`: not known. */
+  call: string | null;
   /** When it was kept, in ms since the epoch. */
   at: number;
 }
@@ -19,14 +21,16 @@ export interface Resumption {
 export function readResumption(kept: string | null, now: number): Resumption | null {
   if (kept === null) return null;
   try {
-    const { conversation, token, at } = JSON.parse(kept) as Record<string, unknown>;
+    const { conversation, token, call, at } = JSON.parse(kept) as Record<string, unknown>;
     if (typeof conversation !== 'string' || conversation === '' || typeof at !== 'number') return null;
     if (!(Math.abs(now - at) < LIMIT_MS)) return null;
-    return { conversation, token: typeof token === 'string' && token !== '' ? token : null, at };
+    return { conversation, token: textOr(token), call: textOr(call), at };
   } catch {
     return null;
   }
 }
+
+const textOr = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
 
 export function keptTalk(): Resumption | null {
   try {

@@ -173,6 +173,13 @@ async fn a_resume_token_reaches_the_call_and_a_dead_one_is_a_conflict() {
     let asked = server.negotiator.sessions().into_iter().map(|session| session.resume);
     assert_eq!(asked.collect::<Vec<_>>(), [Some(Secret::new("rt_one")), Some(Secret::new("rt_two"))]);
 
+    let server = Server::new();
+    for asked in [json!({ "keep_on_close": true }), json!({ "keep_on_close": false }), json!({})] {
+        post_json(&server, CALLS, &json!({ "sdp": OFFER, "session": { "avatar": asked } })).await;
+    }
+    let kept = server.negotiator.sessions().into_iter().map(|session| session.keep_on_close);
+    assert_eq!(kept.collect::<Vec<_>>(), [Some(true), Some(false), None]);
+
     let refusal = Some(Refusal::ResumeTokenInvalid);
     let server = Server::with(Scripted { refusal, ..Scripted::default() }, &[]);
     let reply = post_json(&server, CALLS, &json!({ "sdp": OFFER, "session": session })).await;

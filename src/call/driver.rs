@@ -21,6 +21,7 @@ use super::record::Keeper;
 use super::resumption::{Attach, Resumptions, TokenHash, fresh_token};
 use super::step::{Input, Step};
 use super::tasks::Tasks;
+use super::wardrobe::Wardrobe;
 
 /// How many answers of engines may wait for the call; when full the engines' tasks wait, and with them the engines' streams.
 const ANSWERS_BOUND: usize = 256;
@@ -85,6 +86,7 @@ pub async fn drive(
     writing: Writing,
     engines: Engines,
     keeper: Arc<dyn Keeper>,
+    wardrobe: Wardrobe,
     stay: Stay,
 ) {
     let (answers_tx, mut answers) = mpsc::channel(ANSWERS_BOUND);
@@ -104,7 +106,7 @@ pub async fn drive(
     let expires_after = patience.max(kept_for);
     let resumable = (!expires_after.is_zero()).then_some(Resumable { token, expires_after });
     let voices = engines.tts.voices().iter().map(|voice| voice.id.clone());
-    let voices = voices.chain(engines.tts.added_voice(&session.voice)).collect();
+    let voices = voices.chain(wardrobe.added_voice(&*engines.tts, owner.as_deref(), &session.voice)).collect();
     let opening = Opening {
         session,
         door,
@@ -122,6 +124,7 @@ pub async fn drive(
         engines,
         writing,
         keeper,
+        wardrobe,
         outgoing: Some(outgoing),
         answers: answers_tx,
         tasks: Tasks::default(),
@@ -214,6 +217,7 @@ struct Driver {
     engines: Engines,
     writing: Writing,
     keeper: Arc<dyn Keeper>,
+    wardrobe: Wardrobe,
     /// `None` while there is no line.
     outgoing: Option<mpsc::Sender<ToCaller>>,
     answers: mpsc::Sender<Input>,
@@ -297,7 +301,9 @@ impl Driver {
 
     /// A voice that was added since the call began can be chosen too.
     fn learn_voice(&mut self, patch: &SessionPatch) {
-        if let Some(added) = patch.voice.as_deref().and_then(|voice| self.engines.tts.added_voice(voice)) {
+        let owner = self.ticket.owner.as_deref();
+        let added = |voice: &str| self.wardrobe.added_voice(&*self.engines.tts, owner, voice);
+        if let Some(added) = patch.voice.as_deref().and_then(added) {
             self.conversation.learn_voice(added);
         }
     }

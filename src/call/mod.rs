@@ -17,3 +17,4 @@ pub mod resumption;
 pub mod step;
 mod tasks;
 pub mod utterance;
+pub mod wardrobe;

@@ -58,7 +58,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let readiness = Arc::new(Readiness::expecting(engines::expected(config)));
-        let share = Share { calls: config.limits.calls, talk_minutes_per_day: config.limits.talk_minutes_per_day };
+        let share = Share::of(&config.limits);
         let exchange = Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into())
             .with_allowances(Allowances::new(share, given.clone()));
         let exchange = Arc::new(exchange);

@@ -145,6 +145,13 @@ pub(super) const MIGRATIONS: &[&str] = &["
     BEGIN
         DELETE FROM sessions WHERE conversation = OLD.id;
     END;
+", "
+    ALTER TABLE keys ADD COLUMN speech_characters_per_day INTEGER;
+    ALTER TABLE keys ADD COLUMN transcribed_minutes_per_day INTEGER;
+    ALTER TABLE keys ADD COLUMN tokens_per_day INTEGER;
+    ALTER TABLE key_usage ADD COLUMN speech_characters INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE key_usage ADD COLUMN transcribed_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE key_usage ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
 "];
 
 /// Sets the connection up and brings the tables up to date.

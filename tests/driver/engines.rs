@@ -326,6 +326,10 @@ impl Keeper for Book {
         conversation.as_str().starts_with(owner)
     }
 
+    fn voice_is_open_to(&self, voice: &str, owner: &str) -> bool {
+        voice.rsplit('/').next().is_some_and(|name| name.starts_with(owner))
+    }
+
     fn keep_session(&self, session: SessionRecord) -> Kept<()> {
         let mut sessions = self.sessions.lock().unwrap();
         sessions.retain(|kept| kept.conversation != session.conversation);

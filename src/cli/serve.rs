@@ -67,7 +67,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let calls = exchange.clone();
         let voices = Arc::new(Voices::open(&history, readiness.clone(), move || calls.active() > 0)?);
         let newsroom = history.news().clone();
-        voices.on_change(move |change| newsroom.voice_changed(change.owner, &change.id, change.state.word()));
+        voices.on_change(move |change| newsroom.voice_changed(change.owner.clone(), &change.id, change.word()));
         let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given));
         let stopping = watch::Sender::new(false);

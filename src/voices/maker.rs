@@ -169,7 +169,7 @@ async fn compute(voices: &Arc<Voices>, profile: &Profile, cloning: &Cloning) -> 
         if !voices.store().set_stage(&profile.id, &Stage::Computing)? {
             return Ok(());
         }
-        voices.tell(&profile, State::Computing);
+        voices.tell(&profile, Some(State::Computing));
         let began = std::time::Instant::now();
         let made = voices.files.read_reference(&profile.id).map_err(|error| error.to_string()).and_then(|sample| {
             let voice = cloning.cloner.condition(&sample).map_err(|error| error.to_string())?;
@@ -183,7 +183,7 @@ async fn compute(voices: &Arc<Voices>, profile: &Profile, cloning: &Cloning) -> 
                 voices.files.remove_computed(&profile.id);
                 let weights = cloning.cloner.fingerprint().to_owned();
                 if voices.store().set_stage(&profile.id, &Stage::Failed { reason, weights })? {
-                    voices.tell(&profile, State::Failed);
+                    voices.tell(&profile, Some(State::Failed));
                 }
             }
         }
@@ -202,7 +202,7 @@ fn speak_with(voices: &Voices, profile: &Profile, cloning: &Cloning) -> Result<(
     let ready = Stage::Ready { engine: engine.to_owned(), weights: cloning.cloner.fingerprint().to_owned() };
     let is_there = voices.store().set_stage(&profile.id, &ready).map_err(|error| error.to_string())?;
     if is_there {
-        voices.tell(profile, State::Ready);
+        voices.tell(profile, Some(State::Ready));
     } else {
         voices.hush(&profile.id);
         voices.files.remove(&profile.id);
@@ -215,7 +215,7 @@ async fn held(voices: &Voices, profile: &Profile) {
     let waited = async {
         while (voices.is_calling)() {
             if !voices.held.swap(true, Ordering::Relaxed) {
-                voices.tell(profile, State::Waiting);
+                voices.tell(profile, Some(State::Waiting));
             }
             tokio::time::sleep(HELD_STEP).await;
         }

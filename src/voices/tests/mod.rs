@@ -174,7 +174,7 @@ impl House {
 
     /// The states that were told of, in order.
     pub fn told(&self) -> Vec<State> {
-        self.changes.lock().unwrap().iter().map(|change| change.state).collect()
+        self.changes.lock().unwrap().iter().filter_map(|change| change.state).collect()
     }
 
     /// As a process that is told to stop.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use self::voicing::Voicing;
+use super::attendance::{Change, Told};
 use super::conversation::{Conversation, Opening, Resumable, Return};
 use super::floor::FloorSettings;
 use super::record::Keeper;
@@ -138,8 +139,9 @@ pub async fn drive(
         let lost = if driver.carry_out().await.is_err() {
             true
         } else {
+            let has_line = incoming.is_some();
             // A call that waits for another line lets work that can wait go on.
-            attendance.set_engaged(incoming.is_some() && driver.conversation.is_engaged());
+            attendance.set_engaged(has_line && driver.conversation.is_engaged());
             // Answers first: they are what a person waits for, and each makes room for the next.
             tokio::select! {
                 biased;
@@ -161,10 +163,13 @@ pub async fn drive(
                         false
                     }
                 },
-                // Told to a line; without one it is told to the next.
-                audio = attendance.better(), if incoming.is_some() => {
-                    driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await.is_err()
-                }
+                told = attendance.told(has_line) => match told {
+                    Told::Better(audio) => driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await.is_err(),
+                    Told::Changed(change) => {
+                        driver.changed(change).await;
+                        false
+                    }
+                },
                 () = given_up(until, &mut stopping) => {
                     if *stopping.borrow() || listed.leave() {
                         break HangUp::Vanished;
@@ -306,6 +311,22 @@ impl Driver {
         if let Some(added) = patch.voice.as_deref().and_then(added) {
             self.conversation.learn_voice(added);
         }
+    }
+
+    /// Somebody changed what was said: the next reply is to what is true now.
+    async fn changed(&mut self, change: Change) {
+        let input = match change {
+            Change::Corrected(items) => Input::Corrected(items),
+            Change::Deleted => Input::Deleted,
+            Change::Missed => match self.keeper.recall(self.conversation.id()).await {
+                Ok(items) => Input::Corrected(items.into_iter().map(|item| (item.id, item.text)).collect()),
+                Err(error) => {
+                    warn!(%error, "what was changed of the conversation cannot be read; the call goes on as it was");
+                    return;
+                }
+            },
+        };
+        self.conversation.handle(now(), input);
     }
 
     /// The voice, or the default one if it has been removed since it was chosen.

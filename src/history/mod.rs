@@ -307,10 +307,11 @@ impl Keeper for History {
     }
 
     fn attend(&self, conversation: &ConversationId) -> Attendance {
-        match self.newsroom.listen() {
-            Ok(listener) => Attendance::new(&self.loads, listener.better_audio_of(conversation.clone())),
+        match (self.newsroom.listen(), self.newsroom.listen()) {
+            (Ok(better), Ok(changes)) => Attendance::new(&self.loads, better.better_audio_of(conversation.clone()))
+                .with_changes(changes.changes_of(conversation.clone())),
             // Without the news a call is as good.
-            Err(_) => Attendance::new(&self.loads, stream::empty()),
+            _ => Attendance::new(&self.loads, stream::empty()),
         }
     }
 }

@@ -361,6 +361,16 @@ impl Voices {
         }
     }
 
+    /// Writes down how far the profile is and tells of it, both before anybody can read it. Whether it was still there.
+    fn come_to(&self, profile: &Profile, stage: &Stage, state: State) -> rusqlite::Result<bool> {
+        let store = self.store();
+        let is_there = store.set_stage(&profile.id, stage)?;
+        if is_there {
+            self.tell(profile, Some(state));
+        }
+        Ok(is_there)
+    }
+
     fn tell(&self, profile: &Profile, state: Option<State>) {
         if let Some(listener) = self.listener.get() {
             listener(Change { id: profile.id.clone(), owner: profile.owner.clone(), state });

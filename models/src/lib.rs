@@ -13,6 +13,7 @@ pub mod fuzzing;
 pub mod llm;
 pub mod memory;
 pub mod onnx;
+pub mod queue;
 pub mod remote;
 pub mod stt;
 pub mod text;

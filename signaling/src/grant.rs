@@ -11,4 +11,8 @@ pub struct Grant {
     pub requests_per_minute: Option<u32>,
     /// Minutes of talk a day (UTC); `None`: what the server allows each key.
     pub talk_minutes_per_day: Option<u32>,
+    /// Of the engines by themselves, a day (UTC), beside what calls use; `None`: what the server allows each key.
+    pub speech_characters_per_day: Option<u32>,
+    pub transcribed_minutes_per_day: Option<u32>,
+    pub tokens_per_day: Option<u32>,
 }

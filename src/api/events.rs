@@ -57,6 +57,9 @@ async fn next(listener: &mut Listener, viewer: &Viewer) -> Option<Event> {
 fn worded(news: &HistoryNews) -> (&'static str, Value) {
     match news {
         HistoryNews::Turn { conversation, turn } => ("turn", json!({ "conversation": conversation, "turn": turn })),
+        // What a turn says now is read, as for one that is new.
+        HistoryNews::Edit { conversation, turn, .. } => ("turn", json!({ "conversation": conversation, "turn": turn })),
+        HistoryNews::Deleted { conversation } => ("conversation", json!({ "id": conversation, "state": "deleted" })),
         HistoryNews::Render(render) => {
             let mut data = json!({
                 "conversation": render.conversation,

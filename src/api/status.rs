@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
+use models::queue::QueueDepth;
 use serde::Serialize;
 use signaling::http::error::ApiError;
 
@@ -12,6 +13,8 @@ use super::ApiState;
 use super::conversations::{By, read};
 use super::health::{Calls, Standing, standing};
 use crate::history::renders::RenderCounts;
+use crate::history::{History, Viewer};
+use crate::readiness::{HQ, Readiness};
 
 /// When the server began, which is when its routes were put together.
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -42,6 +45,15 @@ struct Engine {
     percent: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// Where the engine has one here, once it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<Queue>,
+}
+
+#[derive(Debug, Serialize)]
+struct Queue {
+    waiting: usize,
+    busy: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,11 +71,15 @@ struct Remembered {
 }
 
 pub async fn status(State(state): State<ApiState>, By(viewer): By) -> Result<Json<Status>, ApiError> {
-    let (size, hq) =
-        read(&state.history, move |history| Ok((history.size(&viewer)?, history.render_counts(&viewer)?))).await?;
+    let counts = move |history: &History| {
+        let all = history.render_counts(&Viewer::Everyone)?;
+        Ok((history.size(&viewer)?, history.render_counts(&viewer)?, all))
+    };
+    let (size, hq, renders) = read(&state.history, counts).await?;
     let engines = state.readiness.reports().into_iter().map(|report| {
         let Standing { word, percent, hint, .. } = standing(&report, &state.readiness);
-        Engine { role: report.kind, name: report.name, state: word, percent, hint }
+        let queue = queue(report.kind, &state.readiness, &renders);
+        Engine { role: report.kind, name: report.name, state: word, percent, hint, queue }
     });
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -74,6 +90,21 @@ pub async fn status(State(state): State<ApiState>, By(viewer): By) -> Result<Jso
         hq,
         history: Remembered { conversations: size.conversations, turns: size.turns, bytes: size.bytes },
     }))
+}
+
+/// How much the engine of that role has to do for everybody.
+fn queue(role: &str, readiness: &Readiness, renders: &RenderCounts) -> Option<Queue> {
+    let depth = match role {
+        "stt" => readiness.stt().ok()?.queue(),
+        "llm" => readiness.llm().ok()?.queue(),
+        "tts" => readiness.tts().ok()?.queue(),
+        HQ => {
+            let count = |count: i64| usize::try_from(count).unwrap_or(0);
+            Some(QueueDepth { waiting: count(renders.pending), busy: count(renders.rendering) })
+        }
+        _ => None,
+    };
+    depth.map(|QueueDepth { waiting, busy }| Queue { waiting, busy })
 }
 
 /// What the process has in memory, as the kernel says.

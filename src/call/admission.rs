@@ -9,11 +9,12 @@ use signaling::secret::Secret;
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
-use super::allowance::Allowances;
+use super::allowance::{Allowances, Bill, Good};
 use super::driver::{Stay, Writing, drive, now};
 use super::place::Place;
 use super::record::{Keeper, SessionRecord, SessionSettings};
 use super::resumption::{Resumptions, TokenHash};
+use super::wardrobe::Wardrobe;
 use crate::readiness::{Readiness, Unready};
 
 /// When a refused caller may try again: about the length of one short talk turn, so that a freed place is found soon. After as
@@ -62,6 +63,7 @@ pub struct Exchange {
     /// What calls are made with, once it is there.
     readiness: Arc<Readiness>,
     keeper: Arc<dyn Keeper>,
+    wardrobe: Wardrobe,
     defaults: SessionDefaults,
     limit: usize,
     places: Arc<Semaphore>,
@@ -79,6 +81,7 @@ impl Exchange {
     pub fn new(readiness: Arc<Readiness>, keeper: Arc<dyn Keeper>, defaults: SessionDefaults, limit: usize) -> Self {
         Self {
             readiness,
+            wardrobe: Wardrobe::new(Arc::clone(&keeper), &defaults.voice),
             keeper,
             defaults,
             limit,
@@ -93,6 +96,17 @@ impl Exchange {
     /// With a share of calls and talk for each key that was given out.
     pub fn with_allowances(self, allowances: Allowances) -> Self {
         Self { allowances: Some(allowances), ..self }
+    }
+
+    /// Lets a key use an engine by itself, if it has some of that left today; see [`Allowances::bill`].
+    pub fn bill(&self, grant: Option<&Grant>, good: Good) -> Result<Bill, Refusal> {
+        let counted = self.allowances.as_ref().zip(grant);
+        counted.map_or(Ok(Bill::default()), |(allowances, grant)| allowances.bill(grant, good, SystemTime::now()))
+    }
+
+    /// Which of the voices that were added a caller may use.
+    pub fn wardrobe(&self) -> &Wardrobe {
+        &self.wardrobe
     }
 
     pub fn limit(&self) -> usize {
@@ -253,7 +267,8 @@ impl Switchboard for Exchange {
         };
         let writing = Writing { temperature: self.defaults.temperature, max_tokens: self.defaults.max_reply_tokens };
         let span = tracing::info_span!("call", id = %line.call);
-        let call = drive(line, session, writing, engines, Arc::clone(&self.keeper), stay).instrument(span);
+        let call = drive(line, session, writing, engines, Arc::clone(&self.keeper), self.wardrobe.clone(), stay)
+            .instrument(span);
         let counted = Counted::new(&self.active);
         let held = (counted, seat);
         match self.allowances.as_ref().zip(owner) {

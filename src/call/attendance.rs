@@ -1,10 +1,10 @@
 //! What a call and its keeper have of each other while it runs: the keeper knows that it runs and whether it needs the engines now,
-//! and the call hears of replies that can now be heard in a better voice.
+//! and the call hears of replies that can now be heard in a better voice, and of what somebody changed of what was said.
 
 use std::pin::Pin;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use signaling::line::HqAudio;
+use signaling::line::{HqAudio, ItemId};
 use tokio::sync::watch;
 
 /// The calls that run.
@@ -25,11 +25,31 @@ impl CallLoads {
     }
 }
 
+/// What somebody changed of a conversation whose call runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// These items say something else now.
+    Corrected(Vec<(ItemId, String)>),
+    /// All that was kept of it was deleted.
+    Deleted,
+    /// Changes were lost on the way: what was said is to be recalled.
+    Missed,
+}
+
+/// What a call is told while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Changed(Change),
+    /// A reply can be heard in a better voice.
+    Better(HqAudio),
+}
+
 /// A running call, as its keeper knows it; dropped when the call ends.
 pub struct Attendance {
     loads: CallLoads,
     is_engaged: bool,
     better: Pin<Box<dyn Stream<Item = HqAudio> + Send>>,
+    changes: Pin<Box<dyn Stream<Item = Change> + Send>>,
 }
 
 impl Default for Attendance {
@@ -43,7 +63,13 @@ impl Attendance {
     /// A call that is counted in `loads` and told of `better`.
     pub fn new(loads: &CallLoads, better: impl Stream<Item = HqAudio> + Send + 'static) -> Self {
         loads.0.send_modify(|load| load.calls += 1);
-        Self { loads: loads.clone(), is_engaged: false, better: Box::pin(better) }
+        Self { loads: loads.clone(), is_engaged: false, better: Box::pin(better), changes: Box::pin(stream::empty()) }
+    }
+
+    /// The same, told of `changes` too.
+    pub fn with_changes(mut self, changes: impl Stream<Item = Change> + Send + 'static) -> Self {
+        self.changes = Box::pin(changes);
+        self
     }
 
     /// Whether the call needs the engines now.
@@ -56,12 +82,14 @@ impl Attendance {
         });
     }
 
-    /// The next reply that can be heard in a better voice; for ever if there is none. Nothing is lost if it is not waited for to
-    /// the end.
-    pub async fn better(&mut self) -> HqAudio {
-        match self.better.next().await {
-            Some(audio) => audio,
-            None => std::future::pending().await,
+    /// What is told next; for ever if nothing is. Better audio only where `is_heard`, and later if not. Nothing is lost if it is not
+    /// waited for to the end.
+    pub async fn told(&mut self, is_heard: bool) -> Told {
+        tokio::select! {
+            biased;
+            Some(change) = self.changes.next() => Told::Changed(change),
+            Some(audio) = self.better.next(), if is_heard => Told::Better(audio),
+            else => std::future::pending().await,
         }
     }
 }

@@ -85,6 +85,20 @@ impl Dialogue {
         Some(item)
     }
 
+    /// Somebody has corrected what an item says.
+    pub fn correct(&mut self, id: &ItemId, text: String) {
+        if let Some(item) = self.items.iter_mut().find(|item| &item.id == id) {
+            item.text = text;
+        }
+    }
+
+    /// Takes out all items but those for which `stays`; gives the ids of those that were taken, oldest first.
+    pub fn retain(&mut self, stays: impl Fn(&Item) -> bool) -> Vec<ItemId> {
+        let (kept, taken) = std::mem::take(&mut self.items).into_iter().partition(stays);
+        self.items = kept;
+        taken.into_iter().map(|item: Item| item.id).collect()
+    }
+
     fn position(&self, id: &ItemId, param: &str) -> Result<usize, Fault> {
         self.items.iter().position(|item| &item.id == id).ok_or_else(|| unknown_item(id, param))
     }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use self::voicing::Voicing;
+use super::attendance::{Change, Told};
 use super::conversation::{Conversation, Opening, Resumable, Return};
 use super::floor::FloorSettings;
 use super::place::Place;
@@ -22,6 +23,7 @@ use super::record::Keeper;
 use super::resumption::{Attach, Resumptions, TokenHash, fresh_token};
 use super::step::{Input, Step};
 use super::tasks::Tasks;
+use super::wardrobe::Wardrobe;
 
 /// How many answers of engines may wait for the call; when full the engines' tasks wait, and with them the engines' streams.
 const ANSWERS_BOUND: usize = 256;
@@ -88,6 +90,7 @@ pub async fn drive(
     writing: Writing,
     engines: Engines,
     keeper: Arc<dyn Keeper>,
+    wardrobe: Wardrobe,
     stay: Stay,
 ) {
     let (answers_tx, mut answers) = mpsc::channel(ANSWERS_BOUND);
@@ -107,7 +110,7 @@ pub async fn drive(
     let expires_after = patience.max(kept_for);
     let resumable = (!expires_after.is_zero()).then_some(Resumable { token, expires_after });
     let voices = engines.tts.voices().iter().map(|voice| voice.id.clone());
-    let voices = voices.chain(engines.tts.added_voice(&session.voice)).collect();
+    let voices = voices.chain(wardrobe.added_voice(&*engines.tts, owner.as_deref(), &session.voice)).collect();
     let opening = Opening {
         session,
         door,
@@ -125,6 +128,7 @@ pub async fn drive(
         engines,
         writing,
         keeper,
+        wardrobe,
         outgoing: Some(outgoing),
         answers: answers_tx,
         tasks: Tasks::default(),
@@ -138,8 +142,9 @@ pub async fn drive(
         let lost = if driver.carry_out().await.is_err() {
             true
         } else {
+            let has_line = incoming.is_some();
             // A call that waits for another line lets work that can wait go on.
-            attendance.set_engaged(incoming.is_some() && driver.conversation.is_engaged());
+            attendance.set_engaged(has_line && driver.conversation.is_engaged());
             // Answers first: they are what a person waits for, and each makes room for the next.
             tokio::select! {
                 biased;
@@ -162,11 +167,14 @@ pub async fn drive(
                         false
                     }
                 },
-                // Told to a line; without one it is told to the next.
-                audio = attendance.better(), if incoming.is_some() => {
-                    driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await.is_err()
-                }
-                why = ended(&mut ending), if incoming.is_none() => break why,
+                told = attendance.told(has_line) => match told {
+                    Told::Better(audio) => driver.send(ToCaller::Event(CallEvent::HqReady(audio))).await.is_err(),
+                    Told::Changed(change) => {
+                        driver.changed(change).await;
+                        false
+                    }
+                },
+                why = ended(&mut ending), if !has_line => break why,
                 () = given_up(until, &mut stopping) => {
                     if *stopping.borrow() || listed.leave() {
                         break HangUp::Vanished;
@@ -232,6 +240,7 @@ struct Driver {
     engines: Engines,
     writing: Writing,
     keeper: Arc<dyn Keeper>,
+    wardrobe: Wardrobe,
     /// `None` while there is no line.
     outgoing: Option<mpsc::Sender<ToCaller>>,
     answers: mpsc::Sender<Input>,
@@ -315,9 +324,27 @@ impl Driver {
 
     /// A voice that was added since the call began can be chosen too.
     fn learn_voice(&mut self, patch: &SessionPatch) {
-        if let Some(added) = patch.voice.as_deref().and_then(|voice| self.engines.tts.added_voice(voice)) {
+        let owner = self.ticket.owner.as_deref();
+        let added = |voice: &str| self.wardrobe.added_voice(&*self.engines.tts, owner, voice);
+        if let Some(added) = patch.voice.as_deref().and_then(added) {
             self.conversation.learn_voice(added);
         }
+    }
+
+    /// Somebody changed what was said: the next reply is to what is true now.
+    async fn changed(&mut self, change: Change) {
+        let input = match change {
+            Change::Corrected(items) => Input::Corrected(items),
+            Change::Deleted => Input::Deleted,
+            Change::Missed => match self.keeper.recall(self.conversation.id()).await {
+                Ok(items) => Input::Corrected(items.into_iter().map(|item| (item.id, item.text)).collect()),
+                Err(error) => {
+                    warn!(%error, "what was changed of the conversation cannot be read; the call goes on as it was");
+                    return;
+                }
+            },
+        };
+        self.conversation.handle(now(), input);
     }
 
     /// The voice, or the default one if it has been removed since it was chosen.

@@ -18,3 +18,4 @@ pub mod resumption;
 pub mod step;
 mod tasks;
 pub mod utterance;
+pub mod wardrobe;

@@ -134,4 +134,10 @@ pub trait Keeper: Send + Sync + 'static {
         let _nobody_knows = (conversation, owner);
         false
     }
+
+    /// Whether a voice, by its id with or without its engine, was made with the key of that id. Must answer within a millisecond.
+    fn voice_is_open_to(&self, voice: &str, owner: &str) -> bool {
+        let _nobody_knows = (voice, owner);
+        false
+    }
 }

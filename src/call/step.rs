@@ -7,7 +7,7 @@ use audio::pcm::Pcm;
 use models::error::EngineError;
 use models::llm::{Message, Piece};
 use models::stt::{Transcript, Urgency};
-use signaling::line::{CallEvent, CallerAudio, Command, Playout, ReplyId, Session};
+use signaling::line::{CallEvent, CallerAudio, Command, ItemId, Playout, ReplyId, Session};
 
 use super::record::{Amendment, TurnRecord};
 
@@ -45,6 +45,9 @@ pub enum Input {
     },
     Playout(Playout),
     Command(Command),
+    /// Somebody corrected what these items say, or deleted all that was kept of them.
+    Corrected(Vec<(ItemId, String)>),
+    Deleted,
     /// The history has written a turn, or could not.
     Kept {
         reply: ReplyId,

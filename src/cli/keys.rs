@@ -1,13 +1,14 @@
 //! `avatar keys`: keys for others, made, listed and revoked. A running server heeds it at its next request.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 
+use crate::call::allowance::{Good, Meter, Share};
 use crate::config::{Config, Span};
-use crate::keys::{KeyStore, Listed, Wanted, rfc3339};
+use crate::keys::{KeyStore, Wanted, rfc3339};
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -38,6 +39,15 @@ pub struct Create {
     /// `limits.talk_minutes_per_day` unless given
     #[arg(long, value_name = "N")]
     talk_minutes_per_day: Option<u32>,
+    /// `limits.speech_characters_per_day` unless given
+    #[arg(long, value_name = "N")]
+    speech_characters_per_day: Option<u32>,
+    /// `limits.transcribed_minutes_per_day` unless given
+    #[arg(long, value_name = "N")]
+    transcribed_minutes_per_day: Option<u32>,
+    /// `limits.tokens_per_day` unless given
+    #[arg(long, value_name = "N")]
+    tokens_per_day: Option<u32>,
 }
 
 /// `out` is given what programs read, `aside` what people do.
@@ -51,7 +61,7 @@ pub fn run(
     let now = SystemTime::now();
     match command {
         KeysCommand::Create(asked) => create(&keys, asked, config, now, out, aside)?,
-        KeysCommand::List => list(&keys.list()?, now, out)?,
+        KeysCommand::List => list(&keys, &Share::of(&config.limits), now, out)?,
         KeysCommand::Revoke { id } => {
             let revoked = keys.revoke(id, now)?;
             writeln!(aside, "the key {} ({}) opens nothing any more", revoked.grant.key, revoked.name)?;
@@ -75,6 +85,9 @@ fn create(
         calls: asked.calls,
         requests_per_minute: asked.requests_per_minute,
         talk_minutes_per_day: asked.talk_minutes_per_day,
+        speech_characters_per_day: asked.speech_characters_per_day,
+        transcribed_minutes_per_day: asked.transcribed_minutes_per_day,
+        tokens_per_day: asked.tokens_per_day,
     };
     let (id, key) = keys.create(&wanted, now)?;
     writeln!(out, "{}", key.reveal())?;
@@ -91,14 +104,36 @@ fn create(
     Ok(())
 }
 
-fn list(keys: &[Listed], now: SystemTime, out: &mut impl Write) -> io::Result<()> {
-    if keys.is_empty() {
-        return writeln!(out, "no key was given out yet; `avatar keys create NAME` makes one");
+/// What the columns of each good say: how much was used today, of how much.
+const HEAD: [&str; 12] = [
+    "id",
+    "name",
+    "state",
+    "created",
+    "expires",
+    "last used",
+    "calls",
+    "requests/min",
+    "talk min/day",
+    "speech chars/day",
+    "heard min/day",
+    "tokens/day",
+];
+
+fn list(keys: &KeyStore, share: &Share, now: SystemTime, out: &mut impl Write) -> anyhow::Result<()> {
+    let listed = keys.list()?;
+    if listed.is_empty() {
+        return Ok(writeln!(out, "no key was given out yet; `avatar keys create NAME` makes one")?);
     }
     let time = |at: Option<i64>| at.and_then(rfc3339).unwrap_or_else(|| "never".to_owned());
-    let head = ["id", "name", "state", "created", "expires", "last used", "calls", "requests/min", "talk min/day"];
-    let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(keys.iter().map(|key| {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(listed.iter().map(|key| {
+        let used = keys.used(&key.grant.key, now);
+        let of = |used: String, good: Good| match share.daily(&key.grant, good) {
+            0 => format!("{used} of any"),
+            most => format!("{used} of {most}"),
+        };
+        let minutes = |time: Duration| format!("{:.1}", time.as_secs_f64() / 60.0);
         let state = match (key.revoked_at, key.is_valid(now)) {
             (Some(_), _) => "revoked",
             (None, true) => "valid",
@@ -114,11 +149,14 @@ fn list(keys: &[Listed], now: SystemTime, out: &mut impl Write) -> io::Result<()
             time(key.last_used_at),
             limit(key.grant.calls.map(u32::from)),
             limit(key.grant.requests_per_minute),
-            limit(key.grant.talk_minutes_per_day),
+            of(minutes(used.talk), Good::Talk),
+            of(used.speech_characters.to_string(), Good::Speech),
+            of(minutes(used.transcribed), Good::Transcription),
+            of(used.tokens.to_string(), Good::Tokens),
         ]
     }));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
+    let widths: [usize; HEAD.len()] = std::array::from_fn(width);
     for row in &rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| {
             let pad = width.saturating_sub(cell.chars().count());
@@ -134,6 +172,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::call::allowance::Usage;
 
     fn told(config: &Config, command: &KeysCommand) -> anyhow::Result<(String, String)> {
         let (mut out, mut aside) = (Vec::new(), Vec::new());
@@ -141,13 +180,25 @@ mod tests {
         Ok((String::from_utf8(out)?, String::from_utf8(aside)?))
     }
 
+    fn nameless() -> Create {
+        Create {
+            name: String::new(),
+            expires: None,
+            calls: None,
+            requests_per_minute: None,
+            talk_minutes_per_day: None,
+            speech_characters_per_day: None,
+            transcribed_minutes_per_day: None,
+            tokens_per_day: None,
+        }
+    }
+
     fn create(name: &str) -> KeysCommand {
         KeysCommand::Create(Create {
             name: name.to_owned(),
             expires: Some("30d".parse().unwrap()),
             calls: Some(2),
-            requests_per_minute: None,
-            talk_minutes_per_day: None,
+            ..nameless()
         })
     }
 
@@ -179,14 +230,36 @@ mod tests {
         for name in ["", "  ", "a\nb", &"x".repeat(61)] {
             assert!(told(&config, &create(name)).unwrap_err().to_string().contains("name"), "{name:?}");
         }
-        let useless = KeysCommand::Create(Create {
-            name: "x".to_owned(),
-            expires: None,
-            calls: Some(0),
-            requests_per_minute: None,
-            talk_minutes_per_day: None,
-        });
+        let useless = KeysCommand::Create(Create { name: "x".to_owned(), calls: Some(0), ..nameless() });
         assert!(told(&config, &useless).unwrap_err().to_string().contains("calls"));
         assert!(told(&config, &KeysCommand::List).unwrap().0.contains("no key"));
+    }
+
+    #[test]
+    fn what_each_key_used_today_is_listed_beside_what_it_may_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+        config.limits.tokens_per_day = 700;
+        let asked = Create { name: "the shop".to_owned(), speech_characters_per_day: Some(4_000), ..nameless() };
+        told(&config, &KeysCommand::Create(asked)).unwrap();
+        let keys = KeyStore::open(folder.path()).unwrap();
+        let id = keys.list().unwrap()[0].grant.key.clone();
+        let used = Usage {
+            talk: Duration::from_secs(90),
+            speech_characters: 123,
+            transcribed: Duration::from_secs(30),
+            tokens: 45,
+        };
+        // Over midnight the test would see yesterday's as gone.
+        let now = SystemTime::now();
+        keys.add(&id, now, used);
+        drop(keys);
+        let (mut out, keys) = (Vec::new(), KeyStore::open(folder.path()).unwrap());
+        list(&keys, &Share::of(&config.limits), now, &mut out).unwrap();
+        let listed = String::from_utf8(out).unwrap();
+        let row = listed.lines().find(|line| line.contains("the shop")).unwrap();
+        for cell in ["1.5 of any", "123 of 4000", "0.5 of any", "45 of 700"] {
+            assert!(row.contains(cell), "{cell}: {listed}");
+        }
     }
 }

@@ -59,7 +59,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         let readiness = Arc::new(Readiness::expecting(engines::expected(config)));
-        let share = Share { calls: config.limits.calls, talk_minutes_per_day: config.limits.talk_minutes_per_day };
+        let share = Share::of(&config.limits);
         let exchange = Exchange::new(readiness.clone(), history.clone(), defaults(config), config.max_calls.into())
             .with_allowances(Allowances::new(share, given.clone()));
         let exchange = Arc::new(exchange);
@@ -68,7 +68,7 @@ pub fn run(config: &Config) -> anyhow::Result<ExitCode> {
         let calls = exchange.clone();
         let voices = Arc::new(Voices::open(&history, readiness.clone(), move || calls.active() > 0)?);
         let newsroom = history.news().clone();
-        voices.on_change(move |change| newsroom.voice_changed(change.owner, &change.id, change.state.word()));
+        voices.on_change(move |change| newsroom.voice_changed(change.owner.clone(), &change.id, change.word()));
         let state = ApiState { history: history.clone(), exchange: exchange.clone(), readiness: readiness.clone() };
         let keys = Arc::new(Keys::new(config.api_keys.iter().cloned()).with_book(given));
         let stopping = watch::Sender::new(false);

@@ -121,6 +121,15 @@ settings! {
         /// Talk of each key a day (UTC), all its calls together; 0 for no limit. A call that has begun is not cut. Unit: minutes.
         /// Cost: a write to the disk a minute and call.
         talk_minutes_per_day: u32 = 0,
+        /// Text that each key may have said by `/v1/audio/speech` a day (UTC), as the voice is given it; 0 for no limit. Calls are
+        /// not counted here. Unit: characters. Cost: a write to the disk a request.
+        speech_characters_per_day: u32 = 0,
+        /// Recordings that each key may have listened to by `/v1/audio/transcriptions` a day (UTC); 0 for no limit. Calls are not
+        /// counted here. Unit: minutes. Cost: a write to the disk a request.
+        transcribed_minutes_per_day: u32 = 0,
+        /// What each key may have read and written by `/v1/chat/completions` a day (UTC), prompts and replies; 0 for no limit. Calls
+        /// are not counted here. Unit: tokens. Cost: a write to the disk a request.
+        tokens_per_day: u32 = 0,
         /// Wrong keys a minute from one address (one /64 network of IPv6) before it must wait; 0 for no limit. Unit: requests. Cost:
         /// behind a proxy all clients share its address, and one that does not yet use its key waits with those that guess.
         wrong_keys_per_minute: u32 = 20,

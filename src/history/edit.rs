@@ -1,9 +1,10 @@
 //! What people change: titles, transcripts, and whether a conversation is there at all.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::HistoryError;
 use super::files;
+use super::news::{HistoryNews, News};
 use super::read::{self, ConversationSummary, Side, StoredTurn};
 use super::search::{self, Place};
 use super::viewer::Viewer;
@@ -51,12 +52,7 @@ impl Scribe {
     }
 
     fn tell_of_title(&self, id: &str, title: Option<&str>) -> Result<(), HistoryError> {
-        let owner = self
-            .connection
-            .prepare_cached("SELECT owner FROM conversations WHERE id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?;
-        self.newsroom.title_changed(owner.flatten(), id, title);
+        self.newsroom.title_changed(owner(&self.connection, id)?, id, title);
         Ok(())
     }
 
@@ -75,6 +71,7 @@ impl Scribe {
         let [user, assistant] = edits;
         let sides =
             [(Side::User, "user_edit", turn.user, user), (Side::Assistant, "reply_edit", turn.assistant, assistant)];
+        let mut items = Vec::new();
         for (side, column, stored, edit) in sides {
             let Some(edit) = edit else { continue };
             let stored = stored.ok_or(HistoryError::NothingSaid(side))?;
@@ -82,9 +79,21 @@ impl Scribe {
             let edit = edit.filter(|edit| *edit != stored.text);
             transaction.execute(&format!("UPDATE turns SET {column} = ?2 WHERE number = ?1"), params![number, edit])?;
             search::put(&transaction, seq, Place::Said(number, side), Some(&stored.text), edit.as_deref())?;
+            items.push(stored.item);
         }
         let edited = read::turn(&transaction, viewer, conversation, number)?;
+        // As a call that begins now would be told.
+        let says = items.into_iter().map(|item| {
+            let text = read::said(&transaction, number, &item)?;
+            Ok((item, text.unwrap_or_default()))
+        });
+        let items = says.collect::<Result<Vec<_>, HistoryError>>()?;
+        let owner = owner(&transaction, conversation)?;
         transaction.commit()?;
+        if !items.is_empty() {
+            let what = HistoryNews::Edit { conversation: conversation.to_owned(), turn: number, items };
+            self.newsroom.publish(News { owner, what });
+        }
         Ok(edited)
     }
 
@@ -93,12 +102,23 @@ impl Scribe {
     pub(super) fn take_out(&mut self, viewer: &Viewer, id: &str) -> Result<Option<Vec<String>>, HistoryError> {
         let transaction = self.connection.transaction()?;
         let Some(seq) = read::seq(&transaction, viewer, id)? else { return Ok(None) };
+        let owner = owner(&transaction, id)?;
         let names = files::of_conversation(&transaction, id)?;
         search::remove(&transaction, seq, id)?;
         // With them go the rows of other tables that hang on them.
         transaction.execute("DELETE FROM turns WHERE conversation = ?1", [id])?;
         transaction.execute("DELETE FROM conversations WHERE seq = ?1", [seq])?;
         transaction.commit()?;
+        self.newsroom.publish(News { owner, what: HistoryNews::Deleted { conversation: id.to_owned() } });
         Ok(Some(names))
     }
+}
+
+/// Whose key a conversation was begun with.
+fn owner(connection: &Connection, conversation: &str) -> rusqlite::Result<Option<String>> {
+    let owner = connection
+        .prepare_cached("SELECT owner FROM conversations WHERE id = ?1")?
+        .query_row([conversation], |row| row.get(0))
+        .optional()?;
+    Ok(owner.flatten())
 }

@@ -276,6 +276,18 @@ impl Keeper for History {
         })
     }
 
+    fn voice_is_open_to(&self, voice: &str, owner: &str) -> bool {
+        let id = voice.rsplit('/').next().unwrap_or_default();
+        let asked = self.recall_by(|connection| {
+            let theirs = "SELECT 1 FROM voices WHERE id = ?1 AND owner = ?2";
+            connection.prepare_cached(theirs)?.exists([id, owner])
+        });
+        asked.unwrap_or_else(|error| {
+            tracing::error!(%error, "whose a voice is cannot be told; it is treated as another's");
+            false
+        })
+    }
+
     fn keep_session(&self, session: SessionRecord) -> Kept<()> {
         let kept = self.writer.submit(move |scribe| sessions::keep(&scribe.connection, &session));
         Box::pin(async move { kept.await.map_err(KeepError::from) })
@@ -303,10 +315,11 @@ impl Keeper for History {
     }
 
     fn attend(&self, conversation: &ConversationId) -> Attendance {
-        match self.newsroom.listen() {
-            Ok(listener) => Attendance::new(&self.loads, listener.better_audio_of(conversation.clone())),
+        match (self.newsroom.listen(), self.newsroom.listen()) {
+            (Ok(better), Ok(changes)) => Attendance::new(&self.loads, better.better_audio_of(conversation.clone()))
+                .with_changes(changes.changes_of(conversation.clone())),
             // Without the news a call is as good.
-            Err(_) => Attendance::new(&self.loads, stream::empty()),
+            _ => Attendance::new(&self.loads, stream::empty()),
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::renders::RenderState;
 use super::viewer::Viewer;
+use crate::call::attendance::Change;
 
 /// How many news a listener may be behind. When more come the oldest are lost to it, and it hears [`Heard::Lagged`].
 pub const NEWS_BOUND: usize = 256;
@@ -32,6 +33,10 @@ pub struct News {
 pub enum HistoryNews {
     /// A turn was written down.
     Turn { conversation: String, turn: i64 },
+    /// Somebody corrected a turn: items, and what each says now.
+    Edit { conversation: String, turn: i64, items: Vec<(String, String)> },
+    /// A conversation was deleted.
+    Deleted { conversation: String },
     /// A reply's way to its better audio: it waits, is being rendered, is there, or will not be.
     Render(RenderNews),
     /// A conversation has another title, or none.
@@ -143,6 +148,26 @@ impl Listener {
                     };
                     return Some((audio, (listener, conversation)));
                 }
+            }
+        })
+    }
+
+    /// Of what is told, what somebody changed of a conversation.
+    pub fn changes_of(self, conversation: ConversationId) -> impl Stream<Item = Change> + Send {
+        stream::unfold((self, conversation), |(mut listener, conversation)| async move {
+            loop {
+                let change = match listener.next().await? {
+                    Heard::Lagged(_) => Change::Missed,
+                    Heard::News(news) => match &news.what {
+                        HistoryNews::Edit { conversation: of, items, .. } if of == conversation.as_str() => {
+                            let item = |(id, text): &(String, String)| (ItemId::from_text(id.clone()), text.clone());
+                            Change::Corrected(items.iter().map(item).collect())
+                        }
+                        HistoryNews::Deleted { conversation: of } if of == conversation.as_str() => Change::Deleted,
+                        _ => continue,
+                    },
+                };
+                return Some((change, (listener, conversation)));
             }
         })
     }

@@ -305,6 +305,18 @@ pub fn items(connection: &Connection, viewer: &Viewer, conversation: &str) -> ru
     Ok(items)
 }
 
+/// What an item of a turn is recalled to say; `None` if the turn has no such item.
+pub fn said(connection: &Connection, turn: i64, item: &str) -> rusqlite::Result<Option<String>> {
+    let text = connection
+        .prepare_cached(
+            "SELECT iif(user_item = ?2, coalesce(user_edit, user_text), coalesce(reply_edit, reply_heard))
+             FROM turns WHERE number = ?1 AND ?2 IN (user_item, reply_item)",
+        )?
+        .query_row(params![turn, item], |row| row.get(0))
+        .optional()?;
+    Ok(text.flatten())
+}
+
 fn reply_status(interrupted: bool) -> ItemStatus {
     if interrupted { ItemStatus::Incomplete } else { ItemStatus::Completed }
 }

@@ -145,6 +145,17 @@ pub(super) const MIGRATIONS: &[&str] = &["
     BEGIN
         DELETE FROM sessions WHERE conversation = OLD.id;
     END;
+", "
+    ALTER TABLE keys ADD COLUMN speech_characters_per_day INTEGER;
+    ALTER TABLE keys ADD COLUMN transcribed_minutes_per_day INTEGER;
+    ALTER TABLE keys ADD COLUMN tokens_per_day INTEGER;
+    ALTER TABLE key_usage ADD COLUMN speech_characters INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE key_usage ADD COLUMN transcribed_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE key_usage ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+", "
+    -- The search has Chinese in one script now: what was written in any is put into it again, as opening the history does.
+    UPDATE turns SET shelved = 0 WHERE user_text GLOB '*[㐀-鿿]*' OR user_edit GLOB '*[㐀-鿿]*' OR reply_text GLOB '*[㐀-鿿]*'
+        OR reply_edit GLOB '*[㐀-鿿]*' OR conversation IN (SELECT id FROM conversations WHERE title GLOB '*[㐀-鿿]*');
 "];
 
 /// Sets the connection up and brings the tables up to date.

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use models::text::han::simplified;
 use unicode_normalization::UnicodeNormalization;
 
 /// More words of a query are not looked at.
@@ -17,7 +18,7 @@ const SHOWN: usize = 160;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     pub at: Range<usize>,
-    /// Without case, accents and width.
+    /// Without case, accents and width; Chinese in simplified characters.
     pub folded: String,
 }
 
@@ -60,7 +61,7 @@ pub fn words(text: &str) -> Vec<Word> {
         let end = at + c.len_utf8();
         if stands_alone(c) && c.is_alphanumeric() {
             words.extend(current.take());
-            words.push(Word { at: at..end, folded: c.to_string() });
+            words.push(Word { at: at..end, folded: simplified(c).to_string() });
         } else if c.is_alphanumeric() || is_mark(c) {
             let word = current.get_or_insert_with(|| Word { at: at..at, folded: String::new() });
             word.at.end = end;
@@ -99,7 +100,7 @@ impl Query {
         self.phrases.is_empty()
     }
 
-    /// In the words of FTS5: `"天 氣" AND "tom"*`.
+    /// In the words of FTS5: `"天 气" AND "tom"*`.
     pub fn to_match(&self) -> String {
         let quoted = self.phrases.iter().map(|phrase| format!("\"{}\"", phrase.join(" ")));
         let mut expression = quoted.collect::<Vec<_>>().join(" AND ");
@@ -186,7 +187,8 @@ mod tests {
     #[test]
     fn words_are_compared_without_case_accents_and_width() {
         assert_eq!(spaced("Café, ＧＰＵ-3 naïve e\u{301}t\u{e9}!"), "cafe gpu 3 naive ete");
-        assert_eq!(spaced("今天天氣好。GPU卡"), "今 天 天 氣 好 gpu 卡");
+        assert_eq!(spaced("今天天氣好。GPU卡"), "今 天 天 气 好 gpu 卡");
+        assert_eq!(spaced("电话"), spaced("電話"));
         assert_eq!(spaced("😀 — …"), "");
     }
 
@@ -194,9 +196,9 @@ mod tests {
     fn a_query_is_quoted_phrases_and_its_last_word_may_go_on() {
         let cases = [
             ("weather tom", "\"weather\" AND \"tom\"*"),
-            ("天氣", "\"天 氣\""),
-            ("氣", "\"氣\""),
-            ("天氣 GPU卡x", "\"天 氣\" AND \"gpu 卡 x\"*"),
+            ("天氣", "\"天 气\""),
+            ("氣", "\"气\""),
+            ("天氣 GPU卡x", "\"天 气\" AND \"gpu 卡 x\"*"),
             ("whole ", "\"whole\""),
             ("don't", "\"don t\"*"),
             ("\" OR * NEAR(a) {b}: c-d ^e", "\"or\" AND \"near a\" AND \"b\" AND \"c d\" AND \"e\"*"),
@@ -217,6 +219,7 @@ mod tests {
     fn what_was_looked_for_is_marked_as_it_is_written() {
         assert_eq!(shown("cafe", "At the Café."), "At the [Café].");
         assert_eq!(shown("天氣", "今天天氣真好，明天天氣也好"), "今天[天氣]真好，明天[天氣]也好");
+        assert_eq!(shown("天气", "今天天氣真好，明天天气也好"), "今天[天氣]真好，明天[天气]也好");
         assert_eq!(shown("good wea", "Good, the weather is good"), "[Good], the [weather] is [good]");
         assert_eq!(shown("rain", "It is sunny."), "");
     }

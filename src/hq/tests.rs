@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::master::{CEILING_DBTP, TARGET_LUFS, loudness};
 use super::voices::HqVoices;
 use super::*;
+use crate::call::attendance::Told;
 use crate::call::attendance::{Attendance, CallLoads};
 use crate::call::record::{Answer, Keeper, TurnRecord};
 use crate::config::{BesideCalls, KeepFast};
@@ -314,7 +315,8 @@ async fn a_call_hears_of_its_own_conversations_better_audio_and_of_no_other() {
     let mine = studio.keep("My own reply.").await;
     let mut attendance = studio.history.attend(&mine);
     booth.may.add_permits(2);
-    let audio = timeout(PATIENCE, attendance.better()).await.unwrap();
+    let told = timeout(PATIENCE, attendance.told(true)).await.unwrap();
+    let Told::Better(audio) = told else { panic!("{told:?}") };
     assert_eq!((audio.conversation.as_str(), audio.turn), (mine.as_str(), 2));
     let ready = studio.until(RenderState::Ready).await;
     assert_eq!(ready.turn, 1);

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use rusqlite::{Connection, params};
 
+use crate::call::allowance::Usage;
 use crate::history::HistoryError;
 
 /// How many entries may wait for the disk. When so many do, further ones are dropped with a warning: a use that is not noted is
@@ -19,7 +20,7 @@ const REMEMBERED: usize = 4_096;
 
 pub enum Entry {
     Used { key: String, at: i64 },
-    Talked { key: String, day: i64, talk_ms: i64 },
+    Spent { key: String, day: i64, usage: Usage },
 }
 
 /// Dropping it waits for the last entry.
@@ -73,16 +74,28 @@ impl Drop for Ledger {
     }
 }
 
+fn whole(amount: u128) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
 fn write_down(connection: &Connection, waiting: &Receiver<Entry>) {
     while let Ok(entry) = waiting.recv() {
         let written = match &entry {
             Entry::Used { key, at } => {
                 connection.execute("UPDATE keys SET last_used_at = ?2 WHERE id = ?1", params![key, at])
             }
-            Entry::Talked { key, day, talk_ms } => connection.execute(
-                "INSERT INTO key_usage (key, day, talk_ms) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (key, day) DO UPDATE SET talk_ms = talk_ms + ?3",
-                params![key, day, talk_ms],
+            Entry::Spent { key, day, usage } => connection.execute(
+                "INSERT INTO key_usage (key, day, talk_ms, speech_characters, transcribed_ms, tokens) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (key, day) DO UPDATE SET talk_ms = talk_ms + ?3, speech_characters = speech_characters + ?4,
+                     transcribed_ms = transcribed_ms + ?5, tokens = tokens + ?6",
+                params![
+                    key,
+                    day,
+                    whole(usage.talk.as_millis()),
+                    whole(usage.speech_characters.into()),
+                    whole(usage.transcribed.as_millis()),
+                    whole(usage.tokens.into())
+                ],
             ),
         };
         if let Err(error) = written {

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use self::ledger::{Entry, Ledger};
-use crate::call::allowance::Meter;
+use crate::call::allowance::{Meter, Usage};
 use crate::data_folder::DataFolder;
 use crate::history::{HistoryError, milliseconds, open_database};
 
@@ -58,6 +58,9 @@ pub struct Wanted {
     pub calls: Option<u16>,
     pub requests_per_minute: Option<u32>,
     pub talk_minutes_per_day: Option<u32>,
+    pub speech_characters_per_day: Option<u32>,
+    pub transcribed_minutes_per_day: Option<u32>,
+    pub tokens_per_day: Option<u32>,
 }
 
 /// A key as it is listed. Times are milliseconds since 1970, UTC.
@@ -108,6 +111,9 @@ impl KeyStore {
             ("calls", wanted.calls == Some(0)),
             ("requests per minute", wanted.requests_per_minute == Some(0)),
             ("minutes of talk", wanted.talk_minutes_per_day == Some(0)),
+            ("characters of speech", wanted.speech_characters_per_day == Some(0)),
+            ("minutes of recordings", wanted.transcribed_minutes_per_day == Some(0)),
+            ("tokens", wanted.tokens_per_day == Some(0)),
         ];
         if let Some((what, _)) = zeros.iter().find(|(_, is_zero)| *is_zero) {
             return Err(KeysError::Zero(what));
@@ -123,8 +129,9 @@ impl KeyStore {
         let id: String = Uuid::new_v4().simple().to_string().chars().take(ID_LENGTH).collect();
         let key = format!("{PREFIX}{id}-{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         self.lock().execute(
-            "INSERT INTO keys (id, name, hash, created_at, expires_at, calls, requests_per_minute, talk_minutes_per_day)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO keys (id, name, hash, created_at, expires_at, calls, requests_per_minute, talk_minutes_per_day,
+                               speech_characters_per_day, transcribed_minutes_per_day, tokens_per_day)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 id,
                 name,
@@ -133,7 +140,10 @@ impl KeyStore {
                 expires,
                 wanted.calls,
                 wanted.requests_per_minute,
-                wanted.talk_minutes_per_day
+                wanted.talk_minutes_per_day,
+                wanted.speech_characters_per_day,
+                wanted.transcribed_minutes_per_day,
+                wanted.tokens_per_day
             ],
         )?;
         Ok((id, Secret::new(key)))
@@ -204,24 +214,35 @@ impl KeyBook for KeyStore {
 }
 
 impl Meter for KeyStore {
-    fn talked(&self, key: &str, now: SystemTime) -> Duration {
+    fn used(&self, key: &str, now: SystemTime) -> Usage {
         let connection = self.lock();
-        let asked = connection.prepare_cached("SELECT talk_ms FROM key_usage WHERE key = ?1 AND day = ?2");
+        let asked = connection.prepare_cached(
+            "SELECT talk_ms, speech_characters, transcribed_ms, tokens FROM key_usage WHERE key = ?1 AND day = ?2",
+        );
         let found = asked.and_then(|mut statement| {
             let day = milliseconds(now) / DAY_MS;
-            statement.query_row(params![key, day], |row| row.get::<_, i64>(0)).optional()
+            statement.query_row(params![key, day], usage).optional()
         });
-        let talked = found.unwrap_or_else(|error| {
+        let used = found.unwrap_or_else(|error| {
             tracing::error!(%error, "what a key has used cannot be read");
             None
         });
-        Duration::from_millis(u64::try_from(talked.unwrap_or(0)).unwrap_or(0))
+        used.unwrap_or_default()
     }
 
-    fn add_talk(&self, key: &str, now: SystemTime, talked: Duration) {
-        let talk_ms = i64::try_from(talked.as_millis()).unwrap_or(i64::MAX);
-        self.ledger.write(Entry::Talked { key: key.to_owned(), day: milliseconds(now) / DAY_MS, talk_ms });
+    fn add(&self, key: &str, now: SystemTime, usage: Usage) {
+        self.ledger.write(Entry::Spent { key: key.to_owned(), day: milliseconds(now) / DAY_MS, usage });
     }
+}
+
+fn usage(row: &Row<'_>) -> rusqlite::Result<Usage> {
+    let amount = |column: &str| Ok::<_, rusqlite::Error>(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0));
+    Ok(Usage {
+        talk: Duration::from_millis(amount("talk_ms")?),
+        speech_characters: amount("speech_characters")?,
+        transcribed: Duration::from_millis(amount("transcribed_ms")?),
+        tokens: amount("tokens")?,
+    })
 }
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
@@ -230,6 +251,9 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         calls: row.get("calls")?,
         requests_per_minute: row.get("requests_per_minute")?,
         talk_minutes_per_day: row.get("talk_minutes_per_day")?,
+        speech_characters_per_day: row.get("speech_characters_per_day")?,
+        transcribed_minutes_per_day: row.get("transcribed_minutes_per_day")?,
+        tokens_per_day: row.get("tokens_per_day")?,
     };
     Ok(Listed {
         grant,

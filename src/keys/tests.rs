@@ -20,6 +20,10 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
 }
 
+fn talk(seconds: u64) -> Usage {
+    Usage { talk: Duration::from_secs(seconds), ..Usage::default() }
+}
+
 fn wanted(name: &str) -> Wanted {
     Wanted { name: name.to_owned(), ..Wanted::default() }
 }
@@ -29,7 +33,7 @@ fn a_key_opens_until_it_expires() {
     let (keys, _folder) = store();
     let asked = Wanted { valid: Some(DAY), calls: Some(3), requests_per_minute: Some(7), ..wanted("ann") };
     let (id, key) = keys.create(&asked, at(0)).unwrap();
-    let grant = Grant { key: id, calls: Some(3), requests_per_minute: Some(7), talk_minutes_per_day: None };
+    let grant = Grant { key: id, calls: Some(3), requests_per_minute: Some(7), ..Grant::default() };
     assert_eq!(keys.find(key.reveal(), at(0)).unwrap(), Some(grant.clone()));
     assert_eq!(keys.find(key.reveal(), at(86_399)).unwrap(), Some(grant.clone()));
     assert_eq!(keys.find(key.reveal(), at(86_400)).unwrap(), None);
@@ -113,14 +117,14 @@ fn talk_is_added_up_by_day_and_survives() {
     let (keys, folder) = store();
     let (id, _) = keys.create(&wanted("ann"), at(0)).unwrap();
     let midnight = SystemTime::UNIX_EPOCH + 20_000 * DAY;
-    keys.add_talk(&id, midnight, Duration::from_secs(60));
-    keys.add_talk(&id, midnight + DAY / 2, Duration::from_secs(30));
-    keys.add_talk(&id, midnight + DAY, Duration::from_secs(5));
+    keys.add(&id, midnight, talk(60));
+    keys.add(&id, midnight + DAY / 2, talk(30));
+    keys.add(&id, midnight + DAY, talk(5));
     drop(keys);
     let keys = KeyStore::open(folder.path()).unwrap();
-    assert_eq!(keys.talked(&id, midnight + DAY / 3), Duration::from_secs(90));
-    assert_eq!(keys.talked(&id, midnight + DAY), Duration::from_secs(5));
-    assert_eq!(keys.talked("nobody", midnight), Duration::ZERO);
+    assert_eq!(keys.used(&id, midnight + DAY / 3), talk(90));
+    assert_eq!(keys.used(&id, midnight + DAY), talk(5));
+    assert_eq!(keys.used("nobody", midnight), Usage::default());
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn turns_and_keys_are_written_side_by_side() {
             let (id, key) = (&id, &key);
             scope.spawn(move || {
                 for minute in 0..40 {
-                    store.add_talk(id, at(60 * minute), Duration::from_secs(1));
+                    store.add(id, at(60 * minute), talk(1));
                     store.find(key.reveal(), at(60 * minute)).unwrap();
                     store.create(&wanted("another"), at(minute)).unwrap();
                 }
@@ -181,5 +185,47 @@ fn turns_and_keys_are_written_side_by_side() {
     drop((keys, elsewhere));
     let keys = KeyStore::open(folder.path()).unwrap();
     assert_eq!(keys.list().unwrap().len(), 81);
-    assert_eq!(keys.talked(&id, at(0)), Duration::from_secs(80));
+    assert_eq!(keys.used(&id, at(0)), talk(80));
+}
+
+#[test]
+fn what_a_key_used_is_added_up_by_the_day_and_its_limits_are_its_own() {
+    let (keys, folder) = store();
+    let asked = Wanted {
+        speech_characters_per_day: Some(1_000),
+        transcribed_minutes_per_day: Some(20),
+        tokens_per_day: Some(300),
+        ..wanted("ann")
+    };
+    let (id, key) = keys.create(&asked, at(0)).unwrap();
+    let grant = keys.find(key.reveal(), at(0)).unwrap().unwrap();
+    let limits = (grant.speech_characters_per_day, grant.transcribed_minutes_per_day, grant.tokens_per_day);
+    assert_eq!(limits, (Some(1_000), Some(20), Some(300)));
+    let (other, _) = keys.create(&wanted("bob"), at(0)).unwrap();
+    let some =
+        Usage { talk: Duration::from_secs(1), speech_characters: 2, transcribed: Duration::from_millis(3), tokens: 4 };
+    for _ in 0..3 {
+        keys.add(&id, at(0), some);
+    }
+    keys.add(&id, at(86_400), some);
+    keys.add(&other, at(0), talk(9));
+    // Written when it is closed.
+    drop(keys);
+    let keys = KeyStore::open(folder.path()).unwrap();
+    let thrice =
+        Usage { talk: Duration::from_secs(3), speech_characters: 6, transcribed: Duration::from_millis(9), tokens: 12 };
+    assert_eq!([keys.used(&id, at(0)), keys.used(&id, at(86_400)), keys.used(&other, at(0))], [thrice, some, talk(9)]);
+    assert_eq!(keys.used(&id, at(2 * 86_400)), Usage::default());
+}
+
+#[test]
+fn a_key_of_which_nothing_could_be_used_is_not_made() {
+    let (keys, _folder) = store();
+    for useless in [
+        Wanted { speech_characters_per_day: Some(0), ..wanted("x") },
+        Wanted { transcribed_minutes_per_day: Some(0), ..wanted("x") },
+        Wanted { tokens_per_day: Some(0), ..wanted("x") },
+    ] {
+        assert!(matches!(keys.create(&useless, at(0)), Err(KeysError::Zero(_))));
+    }
 }

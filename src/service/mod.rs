@@ -24,14 +24,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use models::llm::LanguageModel;
 use serde_json::Value;
+use signaling::grant::Grant;
 use signaling::http::body;
 use signaling::http::error::ApiError;
 use signaling::http::keys::{Holder, Keys};
 use signaling::http::origins::{self, Origins};
+use signaling::negotiate::NegotiateError;
 
 use self::chat::caches::Caches;
 use self::share::Share;
 use crate::call::admission::Exchange;
+use crate::call::allowance::{Bill, Good};
 use crate::config::SessionDefaults;
 use crate::readiness::Readiness;
 
@@ -97,15 +100,21 @@ async fn preflight() -> StatusCode {
 }
 
 impl Service {
-    /// Lets the server's own keys in; a client secret is for a call and nothing else.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// Lets keys in, and gives what was granted with one that was given out; a client secret is for a call and nothing else.
+    fn admit(&self, headers: &HeaderMap) -> Result<Option<Grant>, ApiError> {
         match self.keys.holder(headers, SystemTime::now())? {
-            Holder::Anyone | Holder::Owner | Holder::Given(_) => Ok(()),
+            Holder::Anyone | Holder::Owner => Ok(None),
+            Holder::Given(grant) => Ok(Some(grant)),
             Holder::Client { .. } => {
                 let message = "a client secret opens a call and nothing else; use an API key";
                 Err(ApiError::invalid(StatusCode::FORBIDDEN, "api_key_needed", message))
             }
         }
+    }
+
+    /// Lets a key have more of what an engine does, if it has some of that left today.
+    fn bill(&self, grant: Option<&Grant>, good: Good) -> Result<Bill, ApiError> {
+        self.exchange.bill(grant, good).map_err(|refusal| NegotiateError::Refused(refusal).into())
     }
 
     /// Whether calls run, which then go first.

@@ -166,10 +166,9 @@ async fn compute(voices: &Arc<Voices>, profile: &Profile, cloning: &Cloning) -> 
         if speak_with(&voices, &profile, &cloning).is_ok() {
             return Ok(());
         }
-        if !voices.store().set_stage(&profile.id, &Stage::Computing)? {
+        if !voices.come_to(&profile, &Stage::Computing, State::Computing)? {
             return Ok(());
         }
-        voices.tell(&profile, State::Computing);
         let began = std::time::Instant::now();
         let made = voices.files.read_reference(&profile.id).map_err(|error| error.to_string()).and_then(|sample| {
             let voice = cloning.cloner.condition(&sample).map_err(|error| error.to_string())?;
@@ -182,9 +181,7 @@ async fn compute(voices: &Arc<Voices>, profile: &Profile, cloning: &Cloning) -> 
                 tracing::warn!(id = profile.id, reason, "a voice could not be made");
                 voices.files.remove_computed(&profile.id);
                 let weights = cloning.cloner.fingerprint().to_owned();
-                if voices.store().set_stage(&profile.id, &Stage::Failed { reason, weights })? {
-                    voices.tell(&profile, State::Failed);
-                }
+                voices.come_to(&profile, &Stage::Failed { reason, weights }, State::Failed)?;
             }
         }
         Ok(())
@@ -200,10 +197,8 @@ fn speak_with(voices: &Voices, profile: &Profile, cloning: &Cloning) -> Result<(
         cloning.cloner.add_voice(&profile.id, &ClonedVoice { engine, bytes }).map_err(|error| error.to_string())?;
     voices.spoken().insert(profile.id.clone(), voice);
     let ready = Stage::Ready { engine: engine.to_owned(), weights: cloning.cloner.fingerprint().to_owned() };
-    let is_there = voices.store().set_stage(&profile.id, &ready).map_err(|error| error.to_string())?;
-    if is_there {
-        voices.tell(profile, State::Ready);
-    } else {
+    let is_there = voices.come_to(profile, &ready, State::Ready).map_err(|error| error.to_string())?;
+    if !is_there {
         voices.hush(&profile.id);
         voices.files.remove(&profile.id);
     }
@@ -215,7 +210,7 @@ async fn held(voices: &Voices, profile: &Profile) {
     let waited = async {
         while (voices.is_calling)() {
             if !voices.held.swap(true, Ordering::Relaxed) {
-                voices.tell(profile, State::Waiting);
+                voices.tell(profile, Some(State::Waiting));
             }
             tokio::time::sleep(HELD_STEP).await;
         }

@@ -128,13 +128,21 @@ impl State {
     }
 }
 
-/// A profile has come into another state.
+/// A profile was added, renamed or deleted, or has come into another state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub id: String,
     /// Whose it is, as [`Viewer::Owner`] has it; none is the whole house's.
     pub owner: Option<String>,
-    pub state: State,
+    /// None where it was deleted.
+    pub state: Option<State>,
+}
+
+impl Change {
+    /// Its state as the list of voices has it, or that it is gone.
+    pub fn word(&self) -> &'static str {
+        self.state.map_or("deleted", State::word)
+    }
 }
 
 /// Whether voices can be made here.
@@ -192,7 +200,7 @@ impl Voices {
         })
     }
 
-    /// Is told of every change of state from now on; the first listener stays. It must not block.
+    /// Is told of every change from now on; the first listener stays. It must not block.
     pub fn on_change(&self, listener: impl Fn(Change) + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
     }
@@ -236,9 +244,14 @@ impl Voices {
                 stage: Stage::Waiting,
             };
             voices.files.write_sample(&profile.id, &checked.pcm)?;
-            if let Err(error) = voices.store().insert(&profile) {
-                voices.files.remove(&profile.id);
-                return Err(error);
+            {
+                // Held until it is told, so that nothing is told of what becomes of it before.
+                let store = voices.store();
+                if let Err(error) = store.insert(&profile) {
+                    voices.files.remove(&profile.id);
+                    return Err(error);
+                }
+                voices.tell(&profile, Some(State::Waiting));
             }
             tracing::info!(id = profile.id, speech = ?checked.speech, "a voice profile was added");
             Ok(Added { profile, warnings: checked.warnings })
@@ -268,9 +281,15 @@ impl Voices {
     ) -> Result<Option<Profile>, VoiceError> {
         let (voices, viewer, id, name) = (Arc::clone(self), viewer.clone(), id.to_owned(), named(name)?);
         blocking(move || {
-            let store = voices.store();
-            store.rename(&viewer, &id, &name)?;
-            Ok(store.profile(&viewer, &id)?)
+            let renamed = {
+                let store = voices.store();
+                store.rename(&viewer, &id, &name)?;
+                store.profile(&viewer, &id)?
+            };
+            if let Some(profile) = &renamed {
+                voices.tell(profile, Some(voices.standing(profile).0));
+            }
+            Ok(renamed)
         })
         .await
     }
@@ -279,11 +298,16 @@ impl Voices {
     pub async fn remove(self: &Arc<Self>, viewer: &Viewer, id: &str) -> Result<bool, VoiceError> {
         let (voices, viewer, id) = (Arc::clone(self), viewer.clone(), id.to_owned());
         blocking(move || {
-            if !voices.store().remove(&viewer, &id)? {
-                return Ok(false);
-            }
+            let removed = {
+                let store = voices.store();
+                let profile = store.profile(&viewer, &id)?;
+                store.remove(&viewer, &id)?;
+                profile
+            };
+            let Some(profile) = removed else { return Ok(false) };
             voices.hush(&id);
             voices.files.remove(&id);
+            voices.tell(&profile, None);
             tracing::info!(id, "a voice profile was deleted");
             Ok(true)
         })
@@ -343,7 +367,17 @@ impl Voices {
         }
     }
 
-    fn tell(&self, profile: &Profile, state: State) {
+    /// Writes down how far the profile is and tells of it, both before anybody can read it. Whether it was still there.
+    fn come_to(&self, profile: &Profile, stage: &Stage, state: State) -> rusqlite::Result<bool> {
+        let store = self.store();
+        let is_there = store.set_stage(&profile.id, stage)?;
+        if is_there {
+            self.tell(profile, Some(state));
+        }
+        Ok(is_there)
+    }
+
+    fn tell(&self, profile: &Profile, state: Option<State>) {
         if let Some(listener) = self.listener.get() {
             listener(Change { id: profile.id.clone(), owner: profile.owner.clone(), state });
         }

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 import websockets
 
-from speech import RATE, to_int16
+from speech import RATE, decode, to_int16
 
 CHUNK_SECONDS = 0.3
 PATIENCE = 120.0
@@ -107,6 +107,12 @@ class Chat:
             if self.sends_silence or samples.any():
                 data = base64.b64encode(samples.astype("<i2").tobytes()).decode()
                 await self.send({"type": "audio_chunk", "data": data, "ts": time.time(), "sr": self.rate})
+
+
+def play_whole(message: dict) -> tuple[np.ndarray, int]:
+    """A reply in the better voice: one message, a whole file."""
+    assert (message["mode"], message["mime"], message["seq"], message["is_last"]) == ("hq", "audio/ogg", 0, True), {**message, "data": None}
+    return decode(io.BytesIO(base64.b64decode(message["data"], validate=True)))
 
 
 def play(message: dict) -> tuple[np.ndarray, int]:

@@ -71,6 +71,14 @@ def decode(source) -> tuple[np.ndarray, int]:
     return np.concatenate([frame.to_ndarray()[0] for frame in frames]), rate
 
 
+def bandwidth(pcm: np.ndarray, rate: int, below_peak: float = 55.0) -> float:
+    """Highest frequency, Hz, at which the long-term spectrum is at most so many dB below its strongest point."""
+    size = round(rate * 0.02)
+    frames = pcm[: len(pcm) // size * size].reshape(-1, size) * np.hanning(size)
+    power = (np.abs(np.fft.rfft(frames, axis=1)) ** 2).mean(axis=0)
+    return np.flatnonzero(power >= power.max() * 10 ** (-below_peak / 10))[-1] * rate / size
+
+
 def write_wav(path: Path, pcm: np.ndarray, rate: int = RATE) -> None:
     with av.open(str(path), "w", format="wav") as container:
         stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")

@@ -9,9 +9,9 @@ import pytest
 import soxr
 import websockets
 
-from chat import Chat
+from chat import Chat, play_whole
 from server import Server, transcribe
-from speech import RATE, error_rate, phrase
+from speech import RATE, bandwidth, error_rate, phrase
 
 # Sample rates, each with what its client says; one of them sends nothing while it is silent.
 TALKS = {
@@ -70,6 +70,27 @@ def test_history_keeps_the_talk_under_its_door(server, talks):
         (session,) = [m for m in messages if m["type"] == "session"]
         (turn,) = server.conversation(session["conversation_id"])
         assert (turn["door"], turn["user"]["text"], turn["assistant"]["text"]) == ("websocket", answer.transcript, answer.text)
+
+
+def test_a_reply_comes_again_in_a_better_voice_while_the_talk_is_up(server):
+    async def talk():
+        async with await Chat.open(server.url, query="?voice=flite/slt") as chat:
+            answer = await chat.ask(phrase("in-short").pcm)
+            turn = chat.all("audio_response", mode="fast")[0]["turn_id"]
+            await chat.until(lambda: chat.all("audio_response", mode="hq"), "the better voice")
+            (better,) = chat.all("audio_response", mode="hq")
+            assert better["turn_id"] == turn
+            # Nobody waits for it: the talk goes on as before.
+            assert (await chat.ask(phrase("talking-about").pcm)).text
+            return chat.all("session")[0]["conversation_id"], answer, play_whole(better)
+
+    conversation, answer, (sound, rate) = asyncio.run(talk())
+    heard = transcribe(soxr.resample(sound, rate, RATE))
+    assert error_rate([(answer.text, heard)]) <= 0.25, (answer.text, heard)
+    fast, better = bandwidth(answer.sound, answer.rate), bandwidth(sound, rate)
+    assert better > 1.3 * fast, (fast, better)
+    kept = server.conversation(conversation)[0]["assistant"]
+    assert kept["hq"]["state"] == "ready" and abs(kept["hq"]["duration_ms"] - len(sound) * 1000 / rate) < 50, kept
 
 
 def test_speaking_over_a_reply_stops_it_and_says_so(tmp_path):

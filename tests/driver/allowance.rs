@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use avatar::call::admission::SessionDefaults;
-use avatar::call::allowance::{Allowances, Meter, Share};
+use avatar::call::allowance::{Allowances, Meter, Share, Usage};
 use signaling::grant::Grant;
 use signaling::line::{Asking, ConversationId, FromCaller, HangUp, Refusal, Seat, SessionPatch, Switchboard};
 use tokio::time::sleep;
@@ -18,12 +18,12 @@ use super::engines::Script;
 struct Sum(Mutex<HashMap<String, Duration>>);
 
 impl Meter for Sum {
-    fn talked(&self, key: &str, _: SystemTime) -> Duration {
-        self.0.lock().unwrap().get(key).copied().unwrap_or_default()
+    fn used(&self, key: &str, _: SystemTime) -> Usage {
+        Usage { talk: self.0.lock().unwrap().get(key).copied().unwrap_or_default(), ..Usage::default() }
     }
 
-    fn add_talk(&self, key: &str, _: SystemTime, talked: Duration) {
-        *self.0.lock().unwrap().entry(key.to_owned()).or_default() += talked;
+    fn add(&self, key: &str, _: SystemTime, usage: Usage) {
+        *self.0.lock().unwrap().entry(key.to_owned()).or_default() += usage.talk;
     }
 }
 
@@ -51,7 +51,7 @@ fn going_on(conversation: &str) -> SessionPatch {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_has_its_calls_up_leaves_room_for_others() {
-    let (house, _) = house(Share { calls: 2, talk_minutes_per_day: 0 });
+    let (house, _) = house(Share { calls: 2, ..Share::default() });
     let mut calls: Vec<_> = (0..2).map(|_| house.call_as(SessionPatch::default(), Some(&ann()))).collect();
     match ask(&house, Some(&ann())).err() {
         Some(Refusal::Quota { why, retry_after }) => {
@@ -75,7 +75,7 @@ async fn a_call_that_has_lost_its_line_is_counted_once_before_and_after_it_goes_
     let mut house = House::with_defaults(Script::default(), defaults);
     house.exchange = house
         .exchange
-        .with_allowances(Allowances::new(Share { calls: 1, talk_minutes_per_day: 0 }, Arc::new(Sum::default())));
+        .with_allowances(Allowances::new(Share { calls: 1, ..Share::default() }, Arc::new(Sum::default())));
     let is_full = |house: &House| matches!(ask(house, Some(&ann())).err(), Some(Refusal::Quota { .. }));
     let mut call = house.call_as(SessionPatch::default(), Some(&ann()));
     call.silence(100).await;
@@ -102,7 +102,7 @@ async fn a_call_that_has_lost_its_line_is_counted_once_before_and_after_it_goes_
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_call_of_a_key_takes_none_of_its_places() {
-    let (house, _) = house(Share { calls: 5, talk_minutes_per_day: 0 });
+    let (house, _) = house(Share { calls: 5, ..Share::default() });
     let all: Vec<_> = (0..5).map(|_| house.exchange.admit(House::anyone()).unwrap()).collect();
     for _ in 0..20 {
         assert!(matches!(ask(&house, Some(&ann())).err(), Some(Refusal::Full { .. })));
@@ -114,16 +114,16 @@ async fn a_refused_call_of_a_key_takes_none_of_its_places() {
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_has_talked_its_minutes_is_told_when_it_may_again() {
-    let (house, meter) = house(Share { calls: 0, talk_minutes_per_day: 3 });
+    let (house, meter) = house(Share { talk_minutes_per_day: 3, ..Share::default() });
     let mut call = house.call_as(SessionPatch::default(), Some(&ann()));
     call.silence(150_000).await;
     // Charged while it goes on, so that a server which is killed forgets a minute at most.
-    assert!(meter.talked("ann", SystemTime::now()) >= Duration::from_secs(120));
+    assert!(meter.used("ann", SystemTime::now()).talk >= Duration::from_secs(120));
     assert!(ask(&house, Some(&ann())).is_ok());
     call.silence(60_000).await;
     call.hang_up();
     house.ended().await;
-    let talked = meter.talked("ann", SystemTime::now());
+    let talked = meter.used("ann", SystemTime::now()).talk;
     assert!((Duration::from_secs(205)..Duration::from_secs(215)).contains(&talked), "{talked:?}");
     match ask(&house, Some(&ann())).err() {
         Some(Refusal::Quota { why, retry_after }) => {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use avatar::call::attendance::CallLoad;
-use signaling::line::{CallEvent, ConversationId, HqAudio, ItemId, ReplyId};
+use avatar::call::attendance::{CallLoad, Change};
+use signaling::line::{CallEvent, ConversationId, HqAudio, Item, ItemId, ItemStatus, Medium, ReplyId, Role};
 
 use super::caller::{House, playing};
+use tokio::sync::mpsc;
 
 fn load(house: &House) -> CallLoad {
     *house.book.loads.watch().borrow()
@@ -46,4 +47,36 @@ async fn better_audio_is_told_to_the_caller_beside_everything_else() {
     caller.exchange().await;
     assert_eq!(caller.outcomes().len(), 1);
     assert_eq!(caller.count(|event| matches!(event, CallEvent::HqReady(_))), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_changes_during_a_call_reaches_its_model() {
+    let house = House::new();
+    let (changed, changes) = mpsc::unbounded_channel();
+    *house.book.changes.lock().unwrap() = Some(changes);
+    let mut caller = house.call();
+    caller.exchange().await;
+    let asked = house.book.kept()[0].question.clone().unwrap();
+    let shown = || {
+        let request = house.engines.mind.desk.requests().pop().unwrap();
+        request.messages.into_iter().map(|message| message.text).collect::<Vec<_>>()
+    };
+    changed.send(Change::Corrected(vec![(asked.item.clone(), "Corrected.".to_owned())])).unwrap();
+    caller.exchange().await;
+    assert_eq!(shown()[1], "Corrected.");
+    // What was lost on the way is read again.
+    let again = Item {
+        id: asked.item,
+        role: Role::User,
+        medium: Medium::Voice,
+        text: "Read again.".to_owned(),
+        status: ItemStatus::Completed,
+    };
+    house.book.recalled.lock().unwrap().push(again);
+    changed.send(Change::Missed).unwrap();
+    caller.exchange().await;
+    assert_eq!(shown()[1], "Read again.");
+    changed.send(Change::Deleted).unwrap();
+    caller.exchange().await;
+    assert_eq!(shown().len(), 2, "the instructions, and what was said last");
 }

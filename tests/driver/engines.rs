@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use audio::pcm::{Pcm, SampleRate};
-use avatar::call::attendance::{Attendance, CallLoads};
+use avatar::call::attendance::{Attendance, CallLoads, Change};
 use avatar::call::driver::Engines;
 use avatar::call::record::{Amendment, KeepError, Keeper, Kept, SessionRecord, TurnRecord};
 use avatar::call::resumption::TokenHash;
@@ -19,6 +19,7 @@ use models::stt::{SpeechToText, TranscribeRequest, Transcript, Transcription, Ur
 use models::tts::{SpeakRequest, Speech, TextToSpeech, Voice};
 use models::vad::{TurnModel, VoiceDetector, VoiceStream, WINDOW};
 use signaling::line::{ConversationId, HqAudio, Item};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// What an engine does with a request.
@@ -294,6 +295,10 @@ pub struct Book {
     pub loads: CallLoads,
     /// What the next call is told of.
     pub better: Mutex<Vec<HqAudio>>,
+    /// What somebody changes while the next call runs.
+    pub changes: Mutex<Option<mpsc::UnboundedReceiver<Change>>>,
+    /// What every conversation is recalled to have said.
+    pub recalled: Mutex<Vec<Item>>,
     pub sessions: Mutex<Vec<SessionRecord>>,
 }
 
@@ -326,6 +331,10 @@ impl Keeper for Book {
         conversation.as_str().starts_with(owner)
     }
 
+    fn voice_is_open_to(&self, voice: &str, owner: &str) -> bool {
+        voice.rsplit('/').next().is_some_and(|name| name.starts_with(owner))
+    }
+
     fn keep_session(&self, session: SessionRecord) -> Kept<()> {
         let mut sessions = self.sessions.lock().unwrap();
         sessions.retain(|kept| kept.conversation != session.conversation);
@@ -344,13 +353,18 @@ impl Keeper for Book {
 
     fn recall(&self, conversation: &ConversationId) -> Kept<Vec<Item>> {
         let unreadable = conversation.as_str() == "conv_unreadable";
-        let found = if unreadable { Err(KeepError::Storage("scripted".to_owned())) } else { Ok(Vec::new()) };
+        let said = self.recalled.lock().unwrap().clone();
+        let found = if unreadable { Err(KeepError::Storage("scripted".to_owned())) } else { Ok(said) };
         Box::pin(async move { found })
     }
 
     fn attend(&self, _: &ConversationId) -> Attendance {
         let better = std::mem::take(&mut *self.better.lock().unwrap());
-        Attendance::new(&self.loads, stream::iter(better))
+        let attendance = Attendance::new(&self.loads, stream::iter(better));
+        match self.changes.lock().unwrap().take() {
+            Some(mut changes) => attendance.with_changes(stream::poll_fn(move |context| changes.poll_recv(context))),
+            None => attendance,
+        }
     }
 }
 

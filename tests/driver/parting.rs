@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use avatar::call::admission::SessionDefaults;
-use avatar::call::allowance::{Allowances, Meter, Share};
+use avatar::call::allowance::{Allowances, Meter, Share, Usage};
 use signaling::grant::Grant;
 use signaling::line::{Asking, CallEvent, CallId, FromCaller, HangUp, Refusal, ResumedFrom, SessionPatch, Switchboard};
 use tokio::time::sleep;
@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Free;
 
 impl Meter for Free {
-    fn talked(&self, _: &str, _: SystemTime) -> Duration {
-        Duration::ZERO
+    fn used(&self, _: &str, _: SystemTime) -> Usage {
+        Usage::default()
     }
 
-    fn add_talk(&self, _: &str, _: SystemTime, _: Duration) {}
+    fn add(&self, _: &str, _: SystemTime, _: Usage) {}
 }
 
 fn house() -> House {
@@ -171,7 +171,7 @@ async fn a_line_on_its_way_back_keeps_the_place() {
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_page_was_closed_may_call_again_and_takes_nobody_elses_place() {
     let mut house = house();
-    let share = Share { calls: 1, talk_minutes_per_day: 0 };
+    let share = Share { calls: 1, ..Share::default() };
     house.exchange = house.exchange.with_allowances(Allowances::new(share, Arc::new(Free)));
     let (ada, bob) = (key("ada"), key("bob"));
     let of = |grant: &Grant| house.call_as(SessionPatch::default(), Some(grant));

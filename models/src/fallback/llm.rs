@@ -7,6 +7,7 @@ use tokio::sync::mpsc::Sender;
 use super::{Switch, first_to_take};
 use crate::error::EngineError;
 use crate::llm::{GenerateRequest, Generation, LanguageModel, Piece, StopReason, TokenUsage};
+use crate::queue::QueueDepth;
 use crate::remote::IoThread;
 
 /// See [`super`].
@@ -28,6 +29,10 @@ impl FallbackLlm {
 }
 
 impl LanguageModel for FallbackLlm {
+    fn queue(&self) -> Option<QueueDepth> {
+        QueueDepth::of_all(self.row.iter().map(|engine| engine.queue()))
+    }
+
     fn name(&self) -> String {
         self.row.iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", else ")
     }

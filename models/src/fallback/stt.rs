@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Switch, first_to_take};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 use crate::remote::IoThread;
 use crate::stt::{SpeechToText, TranscribeRequest, Transcription, Urgency};
 
@@ -28,6 +29,10 @@ impl FallbackStt {
 }
 
 impl SpeechToText for FallbackStt {
+    fn queue(&self) -> Option<QueueDepth> {
+        QueueDepth::of_all(self.row.iter().map(|engine| engine.queue()))
+    }
+
     fn name(&self) -> String {
         self.row.iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", else ")
     }

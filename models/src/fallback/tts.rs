@@ -11,6 +11,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::{Switch, first_to_take};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 use crate::remote::IoThread;
 use crate::tts::{SpeakRequest, Speech, TextToSpeech, Voice};
 
@@ -36,6 +37,10 @@ impl FallbackTts {
 }
 
 impl TextToSpeech for FallbackTts {
+    fn queue(&self) -> Option<QueueDepth> {
+        QueueDepth::of_all(self.row.iter().map(|engine| engine.queue()))
+    }
+
     fn name(&self) -> String {
         self.row.iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", else ")
     }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::cancel::{CancelOnDrop, Cancelled};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 
 /// How many pieces of text may wait for the call. When full the engine's sequence waits, the others go on.
 pub const PIECES_BOUND: usize = 256;
@@ -137,6 +138,10 @@ pub trait LanguageModel: Send + Sync {
     }
     /// The conversation is over: its cache may go.
     fn forget(&self, conversation: &str);
+    /// How much it has to do; `None` if it has no queue here, as an engine on another server.
+    fn queue(&self) -> Option<QueueDepth> {
+        None
+    }
 }
 
 /// A reply in the making; dropping it cancels.

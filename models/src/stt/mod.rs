@@ -31,6 +31,7 @@ use tokio::sync::oneshot;
 use self::pieces::Cutting;
 use crate::cancel::{CancelOnDrop, Cancelled};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 
 /// A caller's request to have speech written down.
 #[derive(Debug, Clone)]
@@ -87,6 +88,10 @@ pub trait SpeechToText: Send + Sync {
     fn languages(&self) -> &[&'static str];
     /// Queues the request; [`EngineError::Overloaded`] at once if the queue is full.
     fn transcribe(&self, request: TranscribeRequest) -> Result<Transcription, EngineError>;
+    /// How much it has to do; `None` if it has no queue here, as an engine on another server.
+    fn queue(&self) -> Option<QueueDepth> {
+        None
+    }
 }
 
 /// A transcription in work; dropping it cancels.

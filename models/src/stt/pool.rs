@@ -22,6 +22,7 @@ use super::sliding;
 use super::{Recognizer, SpeechToText, TranscribeRequest, Transcript, Transcription, Urgency};
 use crate::cancel::{CancelOnDrop, Cancelled};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 
 const ENGINE: &str = "speech to text";
 
@@ -144,6 +145,12 @@ impl SpeechToText for RecognizerPool {
         self.shared.lock().admit(entry, self.limits)?;
         self.shared.changed.notify_one();
         Ok(transcription)
+    }
+
+    fn queue(&self) -> Option<QueueDepth> {
+        let queue = self.shared.lock();
+        let waiting = queue.waiting.iter().filter(|entry| !entry.cancelled.is_set()).count();
+        Some(QueueDepth { waiting, busy: queue.in_work.iter().flatten().count() })
     }
 }
 

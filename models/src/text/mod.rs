@@ -6,6 +6,7 @@
 
 mod abbreviations;
 pub(crate) mod characters;
+pub mod han;
 mod markup;
 pub mod normalise;
 pub mod sentences;

@@ -4,18 +4,18 @@
 //! [`super::service::SpeechService`]. Text is data, never code: it is plain ASCII without quotes or backslashes by the time it stands in a Scheme
 //! string. A process that hangs, dies or answers out of turn is killed, reaped and replaced; one that is dropped is killed and reaped.
 
-use std::fs::DirBuilder;
+mod folder;
+
 use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use audio::pcm::{self, Pcm, SampleRate};
 
+use self::folder::PrivateFolder;
 use super::{Synthesizer, Voice, english, voices};
 use crate::error::EngineError;
 
@@ -68,7 +68,7 @@ impl Festival {
             None => Process::start(&self.program)?,
         };
         self.requests += 1;
-        let output = self.folder.0.join("speech.raw");
+        let output = self.folder.path().join(folder::SOUND);
         let _ = std::fs::remove_file(&output);
         let (text, path, number) = (scheme_string(plain), scheme_string(&output.to_string_lossy()), self.requests);
         // If the first form fails, the second still answers.
@@ -199,39 +199,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Where what is said lies for a moment: in memory, where the system has such a folder, and not on the disk.
-fn temporary() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { std::env::temp_dir() }
-}
-
-/// A folder that only this user can enter; removed when dropped.
-struct PrivateFolder(PathBuf);
-
-impl PrivateFolder {
-    fn make() -> std::io::Result<Self> {
-        static MADE: AtomicU64 = AtomicU64::new(0);
-        let mut refused = None;
-        for _ in 0..100 {
-            let number = MADE.fetch_add(1, Ordering::Relaxed);
-            let path = temporary().join(format!("avatar-festival-{}-{number}", std::process::id()));
-            // Making fails if the name exists, so nobody can have prepared it.
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Ok(Self(path)),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => refused = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(refused.unwrap_or_else(|| std::io::ErrorKind::AlreadyExists.into()))
-    }
-}
-
-impl Drop for PrivateFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

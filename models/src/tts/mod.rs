@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::cancel::{CancelOnDrop, Cancelled};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 
 /// How many chunks may wait for the call. When full the engine waits: a chunk is at least 20 ms.
 pub const CHUNKS_BOUND: usize = 512;
@@ -61,6 +62,10 @@ pub trait TextToSpeech: Send + Sync {
     }
     /// Queues the request; [`EngineError::Overloaded`] at once if the queue is full.
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError>;
+    /// How much it has to do; `None` if it has no queue here, as an engine on another server.
+    fn queue(&self) -> Option<QueueDepth> {
+        None
+    }
 }
 
 /// Makes voices of recordings.

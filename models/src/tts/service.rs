@@ -20,6 +20,7 @@ use super::trim::EdgeTrim;
 use super::{CHUNKS_BOUND, SpeakRequest, Speech, Synthesizer, TextToSpeech, Voice};
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 use crate::text::spoken_form;
 
 /// How many sentences may wait. When full, a request is refused at once.
@@ -37,6 +38,8 @@ const FULL_WAIT: Duration = Duration::from_millis(10);
 pub struct Load {
     /// Sentences that wait now.
     pub waiting: usize,
+    /// Sentences that are worked on now.
+    pub busy: usize,
     /// Sentences worked on, finished or not.
     pub served: u64,
     /// Sentences dropped before work since their caller had gone.
@@ -111,7 +114,17 @@ impl SpeechService {
     }
 }
 
+impl Load {
+    pub(crate) fn queue(self) -> QueueDepth {
+        QueueDepth { waiting: self.waiting, busy: self.busy }
+    }
+}
+
 impl TextToSpeech for SpeechService {
+    fn queue(&self) -> Option<QueueDepth> {
+        Some(self.load().queue())
+    }
+
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -178,7 +191,10 @@ impl Queue {
             }
             match state.jobs.pop_first() {
                 Some((_, job)) if job.cancelled.is_set() => state.load.dropped += 1,
-                Some((_, job)) => return Some(job),
+                Some((_, job)) => {
+                    state.load.busy += 1;
+                    return Some(job);
+                }
                 None => state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
@@ -225,6 +241,7 @@ fn work(engine: &'static str, queue: &Queue, mut synthesizer: Box<dyn Synthesize
         // Counted before the listener is told, by the end of the channel or an error.
         {
             let mut state = queue.lock();
+            state.load.busy = state.load.busy.saturating_sub(1);
             state.load.served += 1;
             state.load.queued += queued;
             state.load.computed += computed;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{SpeakRequest, Speech, TextToSpeech, Voice};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 
 /// Routes each request to the engine that has its voice. An empty voice means the default; an engine's name alone (`flite`) means that
 /// engine's first voice.
@@ -38,6 +39,10 @@ impl Voices {
 }
 
 impl TextToSpeech for Voices {
+    fn queue(&self) -> Option<QueueDepth> {
+        QueueDepth::of_all(self.engines.iter().map(|engine| engine.queue()))
+    }
+
     fn name(&self) -> String {
         self.engines.iter().map(|engine| engine.name()).collect::<Vec<_>>().join(", ")
     }

@@ -135,7 +135,8 @@ pub struct Asked {
     state: String,
 }
 
-/// What changes in the history, as server-sent events: `turn`, `render`, `title`, `voice`, `lagged`.
+/// What changes in the history, as server-sent events: `turn` (new, or corrected), `render`, `title`, `conversation` (deleted),
+/// `voice` (added, renamed, in another state, deleted), `lagged`.
 #[utoipa::path(
     get, path = "/api/events", tag = "history",
     responses((status = 200, description = "It goes on for as long as the client listens", content_type = "text/event-stream", body = String), Refused)

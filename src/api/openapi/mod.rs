@@ -174,11 +174,33 @@ fn status() {}
 struct Status {
     version: String,
     uptime_s: u64,
-    engines: Vec<Object>,
+    engines: Vec<EngineStatus>,
     calls: CallCount,
     memory: Object,
     hq: Object,
     history: Object,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described, never made")]
+struct EngineStatus {
+    /// `stt`, `llm`, `tts`, `hq`, …
+    role: String,
+    name: String,
+    /// As in `/health`.
+    state: String,
+    percent: Option<u8>,
+    hint: Option<String>,
+    /// Left out where the engine has none here, and until it is there.
+    queue: Option<Queue>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described, never made")]
+struct Queue {
+    /// Requests that were taken and are not begun; of `hq`, replies that wait for their better audio.
+    waiting: u64,
+    busy: u64,
 }
 
 /// This document.

@@ -18,6 +18,9 @@ use std::time::{Duration, SystemTime};
 use audio::pcm::{Pcm, SampleRate};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use models::error::EngineError;
+use models::queue::QueueDepth;
+use models::stt::{SpeechToText, TranscribeRequest, Transcription};
 use serde_json::{Value, json};
 use signaling::http::keys::Keys;
 use signaling::line::{CallId, ConversationId, ItemId, ReplyId, Timings};
@@ -30,7 +33,7 @@ use crate::call::admission::SessionDefaults;
 use crate::call::record::{Answer, Keeper, Question, TurnRecord};
 use crate::config;
 use crate::data_folder::DataFolder;
-use crate::engines::{EngineReport, EngineState, Missing};
+use crate::engines::{EngineReport, EngineState, Missing, Parts};
 use crate::guard::Guard;
 use crate::history::Viewer;
 
@@ -71,22 +74,49 @@ impl Told {
     }
 }
 
+struct BusyEar;
+
+impl SpeechToText for BusyEar {
+    fn name(&self) -> String {
+        "busy".to_owned()
+    }
+
+    fn languages(&self) -> &[&'static str] {
+        &[]
+    }
+
+    fn transcribe(&self, _: TranscribeRequest) -> Result<Transcription, EngineError> {
+        Err(EngineError::Stopped { engine: "speech to text" })
+    }
+
+    fn queue(&self) -> Option<QueueDepth> {
+        Some(QueueDepth { waiting: 3, busy: 2 })
+    }
+}
+
 impl Api {
     fn new() -> Self {
         Self::with(&[], [("stt", EngineState::Ready)])
     }
 
+    /// With an ear that has much to do.
+    fn at_work() -> Self {
+        let parts = Parts { stt: Some(Arc::new(BusyEar)), ..Parts::default() };
+        Self::of(&[], ["stt", "llm", "hq"].map(|kind| (kind, EngineState::Ready)), parts, |folder| folder.into())
+    }
+
     fn with<const N: usize>(keys: &[&str], engines: [(&'static str, EngineState); N]) -> Self {
-        Self::of(keys, engines, |folder| folder.into())
+        Self::of(keys, engines, Parts::default(), |folder| folder.into())
     }
 
     fn in_folder(open: impl FnOnce(&Path) -> DataFolder) -> Self {
-        Self::of(&[], [("stt", EngineState::Ready)], open)
+        Self::of(&[], [("stt", EngineState::Ready)], Parts::default(), open)
     }
 
     fn of<const N: usize>(
         keys: &[&str],
         engines: [(&'static str, EngineState); N],
+        parts: Parts,
         open: impl FnOnce(&Path) -> DataFolder,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -100,7 +130,7 @@ impl Api {
         } else {
             Readiness::settled(Err(none), reports.into())
         };
-        let readiness = Arc::new(readiness);
+        let readiness = Arc::new(readiness.with_parts(parts));
         let exchange = Arc::new(Exchange::new(readiness.clone(), history.clone(), defaults, 5));
         let state = ApiState { history: history.clone(), exchange, readiness };
         let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));

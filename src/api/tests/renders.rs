@@ -133,17 +133,24 @@ async fn who_listens_is_told_of_its_own_changes_as_they_happen() {
     let news = api.history.news();
     let other = theirs.conversation.as_str().to_owned();
     api.history.rename(Viewer::Everyone, other, Some("Not for everybody".to_owned())).await.unwrap();
+    let id = own.conversation.as_str().to_owned();
+    let corrected = Some(Some("Corrected.".to_owned()));
+    api.history.edit(Viewer::Everyone, id.clone(), 2, corrected, None).await.unwrap();
+    api.history.delete(Viewer::Everyone, id).await.unwrap();
     news.voice_changed(Some("key_1".to_owned()), "pocket-tts/me", "ready");
     let (id, reply) = (&own.conversation, &own.answer.as_ref().unwrap().reply);
     let render = json!({"conversation": id, "turn": 2, "reply": reply, "state": "pending"});
     let expected = [
         format!("turn {}", json!({"conversation": id, "turn": 2})),
         format!("render {render}"),
+        // It says something else now, and then it is gone.
+        format!("turn {}", json!({"conversation": id, "turn": 2})),
+        format!("conversation {}", json!({"id": id, "state": "deleted"})),
         format!("voice {}", json!({"id": "pocket-tts/me", "state": "ready"})),
     ];
     assert_eq!(told_until(mine.into_body(), "voice").await, expected);
     let all = told_until(everyone.into_body(), "voice").await;
-    assert_eq!(all.len(), 6, "{all:?}");
+    assert_eq!(all.len(), 8, "{all:?}");
     assert_eq!(all[4], format!("title {}", json!({"conversation": theirs.conversation, "title": "Not for everybody"})));
 }
 

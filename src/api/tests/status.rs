@@ -37,3 +37,14 @@ async fn the_status_is_shown_only_to_who_holds_a_key() {
     assert_eq!(api.get("/api/status").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(api.get_with("/api/status", "authorization", &format!("Bearer {KEY}")).await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn an_engine_that_is_there_shows_how_much_it_has_to_do() {
+    let api = Api::at_work();
+    api.history.render_replies(true);
+    api.keep(1_000).await;
+    let told = api.get("/api/status").await.json();
+    let queues: Vec<_> = told["engines"].as_array().unwrap().iter().map(|engine| engine["queue"].clone()).collect();
+    let expected = [json!({"waiting": 3, "busy": 2}), Value::Null, json!({"waiting": 1, "busy": 0})];
+    assert_eq!(queues, expected, "{told}");
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use signaling::line::{Ask, CallEvent, Command, Fault, Item, ItemId, ItemStatus, Outcome, Role, SessionPatch};
+use signaling::line::{Ask, CallEvent, Command, Fault, Item, ItemId, ItemStatus, Medium, Outcome, Role, SessionPatch};
 
 use super::super::dialogue::invalid;
 use super::super::record::Question;
@@ -124,6 +124,31 @@ impl Conversation {
             self.session.instructions = standing;
         }
         Ok(())
+    }
+
+    /// Somebody corrected what was said: the next reply is to what it says now.
+    pub(super) fn correct(&mut self, items: Vec<(ItemId, String)>) {
+        self.discard_prepared();
+        for (id, text) in items {
+            self.dialogue.correct(&id, text);
+        }
+    }
+
+    /// What the history had of this conversation was deleted: it is not spoken of any more. What the client put there beside the
+    /// talk stays, and turns that are not over. Clients are told, as of items that they delete themselves.
+    pub(super) fn forget_what_was_kept(&mut self) {
+        self.discard_prepared();
+        let replies = self.reply.iter().chain(&self.closing);
+        let asked = replies.clone().filter_map(|live| live.asked.as_ref()).chain(&self.typed);
+        let asked = asked.map(|asked| asked.question.item.clone());
+        let unfinished: Vec<ItemId> = replies.map(|live| live.reply.item.clone()).chain(asked).collect();
+        let stays = |item: &Item| {
+            let is_beside = item.role == Role::System || (item.role == Role::Assistant && item.medium == Medium::Text);
+            is_beside || unfinished.contains(&item.id)
+        };
+        for id in self.dialogue.retain(stays) {
+            self.tell(CallEvent::ItemDeleted(id));
+        }
     }
 
     /// The client's account of what was heard; ours, which follows the playout, is used where there is one.

@@ -150,6 +150,8 @@ impl Conversation {
             Input::Playout(playout) => self.played(now, playout),
             Input::Command(command) => self.obey(now, command),
             Input::Kept { reply, result } => self.kept(&reply, result),
+            Input::Corrected(items) => self.correct(items),
+            Input::Deleted => self.forget_what_was_kept(),
         }
     }
 

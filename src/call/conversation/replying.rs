@@ -46,7 +46,7 @@ pub struct LiveReply {
     written: Written,
     outcome: Outcome,
     /// The turn it answers; taken when the turn is written down.
-    asked: Option<Asked>,
+    pub(super) asked: Option<Asked>,
     clocked: Clocked,
     usage: Usage,
     /// The line has been told that no more audio comes.

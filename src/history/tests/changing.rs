@@ -1,6 +1,8 @@
 //! Titles, edits, deletion.
 
 use super::*;
+use crate::call::attendance::{Change, Told};
+use crate::history::news::{Heard, HistoryNews, NEWS_BOUND, News};
 
 #[tokio::test]
 async fn an_edit_stands_beside_the_original_and_is_what_is_recalled() {
@@ -93,4 +95,65 @@ async fn both_sides_stand_on_one_time_line_and_a_cut_reply_ends_where_it_was_cut
     assert_eq!((starts(&shown.turns[0]), starts(&shown.turns[1])), ((0, 1_413), (2_000, 3_413)));
     assert_eq!((shown.turns[0].played_ms, shown.turns[1].played_ms), (Some(300), None));
     assert_eq!(shown.duration_ms, 4_413);
+}
+
+#[tokio::test]
+async fn a_call_hears_what_is_changed_of_its_own_conversation_and_of_no_other() {
+    let place = Place::new();
+    let (id, other) = (ConversationId::fresh(), ConversationId::fresh());
+    for conversation in [&id, &other] {
+        place.history.keep(silent(conversation, "My name is Aida.", "Hello Aida.", 1_000)).await.unwrap();
+    }
+    let mut call = place.history.attend(&id);
+    let edit = |conversation: &ConversationId, number: i64, user: Option<&str>, assistant: Edit| {
+        let user = Some(user.map(str::to_owned));
+        place.history.edit(Viewer::Everyone, conversation.as_str().to_owned(), number, user, assistant)
+    };
+    let number = |conversation: &ConversationId| place.shown(conversation.as_str()).turns[0].number;
+    edit(&other, number(&other), Some("Nonsense."), None).await.unwrap();
+    let (_, turn) =
+        edit(&id, number(&id), Some("My name is Ada."), Some(Some("Hello Ada.".to_owned()))).await.unwrap().unwrap();
+    let items = [turn.user.unwrap().item, turn.assistant.unwrap().item].map(ItemId::from_text);
+    let said = |texts: [&str; 2]| items.iter().cloned().zip(texts.map(str::to_owned)).collect();
+    assert_eq!(call.told(true).await, Told::Changed(Change::Corrected(said(["My name is Ada.", "Hello Ada."]))));
+    // Taken back; the other side is left as it is.
+    edit(&id, number(&id), None, None).await.unwrap();
+    let first = vec![(items[0].clone(), "My name is Aida.".to_owned())];
+    assert_eq!(call.told(true).await, Told::Changed(Change::Corrected(first)));
+    assert!(place.history.delete(Viewer::Everyone, other.as_str().to_owned()).await.unwrap());
+    assert!(place.history.delete(Viewer::Everyone, id.as_str().to_owned()).await.unwrap());
+    assert_eq!(call.told(true).await, Told::Changed(Change::Deleted));
+}
+
+#[tokio::test]
+async fn a_call_that_missed_changes_is_told_to_read_again() {
+    let place = Place::new();
+    let mut call = place.history.attend(&ConversationId::fresh());
+    for _ in 0..=NEWS_BOUND {
+        place.history.news().title_changed(None, "another", None);
+    }
+    assert_eq!(call.told(false).await, Told::Changed(Change::Missed));
+}
+
+#[tokio::test]
+async fn an_edit_and_a_deletion_are_news_to_whose_conversation_it_is() {
+    let place = Place::new();
+    let conversation = ConversationId::fresh();
+    let record = TurnRecord { owner: Some("ann".to_owned()), ..silent(&conversation, "one", "two", 1_000) };
+    place.history.keep(record).await.unwrap();
+    let id = conversation.as_str().to_owned();
+    let turn = place.shown(&id).turns[0].clone();
+    let mut listener = place.history.news().listen().unwrap();
+    let user = Some(Some("three".to_owned()));
+    place.history.edit(Viewer::Everyone, id.clone(), turn.number, user, None).await.unwrap();
+    place.history.delete(Viewer::Everyone, id.clone()).await.unwrap();
+    let edit = HistoryNews::Edit {
+        conversation: id.clone(),
+        turn: turn.number,
+        items: vec![(turn.user.unwrap().item, "three".to_owned())],
+    };
+    for what in [edit, HistoryNews::Deleted { conversation: id }] {
+        let news = News { owner: Some("ann".to_owned()), what };
+        assert_eq!(listener.next().await, Some(Heard::News(news.into())));
+    }
 }

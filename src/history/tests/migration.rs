@@ -84,3 +84,35 @@ fn a_catching_up_that_was_killed_goes_on() {
     let history = History::open(folder.path()).unwrap();
     assert_eq!(history.search(&Viewer::Everyone, &Query::read("late"), 10, None).unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn what_an_older_version_put_into_the_search_is_found_in_either_script_afterwards() {
+    let place = Place::new();
+    let call = place.talk(&[("我要打電話", "好的"), ("hello", "hello")]).await;
+    let titled = place.talk(&[("hello", "hello")]).await;
+    place.history.rename(Viewer::Everyone, titled.clone(), Some("台灣電話".to_owned())).await.unwrap();
+    let Place { history, folder } = place;
+    drop(history);
+    // As it was: each character as it was written, and the change of the tables yet to come.
+    let old = Connection::open(folder.path().join("history.sqlite3")).unwrap();
+    let rows: Vec<(i64, &str)> = {
+        let mut statement =
+            old.prepare("SELECT rowid FROM search WHERE search MATCH '\"电 话\"' ORDER BY rowid").unwrap();
+        let found = statement.query_map([], |row| row.get::<_, i64>(0)).unwrap().map(Result::unwrap);
+        found.zip(["我 要 打 電 話", "台 灣 電 話"]).collect()
+    };
+    assert_eq!(rows.len(), 2);
+    for (row, text) in rows {
+        old.execute("DELETE FROM search WHERE rowid = ?1", [row]).unwrap();
+        old.execute("INSERT INTO search (rowid, shown, original) VALUES (?1, ?2, '')", (row, text)).unwrap();
+    }
+    let change = schema::MIGRATIONS.iter().find(|migration| migration.contains("GLOB")).unwrap();
+    old.execute_batch(change).unwrap();
+    let behind: i64 = old.query_row("SELECT count(*) FROM turns WHERE shelved = 0", [], |row| row.get(0)).unwrap();
+    assert_eq!(behind, 2, "turns without a Chinese character are left as they are");
+    drop(old);
+    let place = Place { history: std::sync::Arc::new(History::open(folder.path()).unwrap()), folder };
+    for typed in ["电话", "電話", "电話"] {
+        assert_eq!(place.found(typed), [titled.as_str(), call.as_str()], "{typed}");
+    }
+}

@@ -106,3 +106,26 @@ async fn a_conversation_is_found_by_its_title() {
     place.history.rename(Viewer::Everyone, id.clone(), None).await.unwrap();
     assert!(place.found("plans").is_empty());
 }
+
+#[tokio::test]
+async fn what_is_written_in_one_chinese_script_is_found_by_the_other_and_shown_as_it_was_written() {
+    let place = Place::new();
+    let traditional = place.talk(&[("我的電話號碼是多少？", "我不知道。")]).await;
+    let simplified = place.talk(&[("他的电话号码呢？", "请等一下。")]).await;
+    let titled = place.talk(&[("hello", "hello")]).await;
+    place.history.rename(Viewer::Everyone, titled.clone(), Some("關於號碼".to_owned())).await.unwrap();
+    for typed in ["電話", "电话", "電话", "電話號碼", "电话号码"] {
+        assert_eq!(place.found(typed), [simplified.as_str(), traditional.as_str()], "{typed}");
+    }
+    assert_eq!(place.found("号码"), [titled.as_str(), simplified.as_str(), traditional.as_str()]);
+    assert_eq!(shown(&place, "電話"), "他的[电话]号码呢？");
+    let number = place.shown(&traditional).turns[0].number;
+    place
+        .history
+        .edit(Viewer::Everyone, traditional.clone(), number, Some(Some("我的手機呢".to_owned())), None)
+        .await
+        .unwrap();
+    assert_eq!(place.found("手机"), [traditional.as_str()]);
+    assert_eq!(shown(&place, "手机"), "我的[手機]呢");
+    assert!(place.found("话电").is_empty());
+}

@@ -27,6 +27,7 @@ use self::sound::Sound;
 use super::pipe::{Gone, Inlet, pipe};
 use super::share::Turn;
 use super::{LONGEST_ANSWER, Service, failure, json};
+use crate::call::allowance::{Bill, Good};
 
 /// Texts that are said at once; one while calls run.
 pub const AT_ONCE: u32 = 2;
@@ -40,10 +41,12 @@ const DUE: Duration = Duration::from_secs(60);
 const VOICE_HEADER: HeaderName = HeaderName::from_static("x-avatar-voice");
 
 pub async fn speak(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
-    service.admit(request.headers())?;
+    let grant = service.admit(request.headers())?;
+    let bill = service.bill(grant.as_ref(), Good::Speech)?;
     let tts = service.readiness.tts().map_err(failure::unready)?;
     let place = service.speeches.place()?;
-    let added = |wanted: &str| tts.added_voice(wanted);
+    let owner = grant.as_ref().map(|grant| grant.key.as_str());
+    let added = |wanted: &str| service.exchange.wardrobe().added_voice(&*tts, owner, wanted);
     let asked = Asked::read(&json(request.into_body()).await?, tts.voices(), &added, &service.session.voice)?;
     service.model("tts", asked.model.as_deref())?;
     let turn = service.speeches.turn(place, service.is_calling()).await?;
@@ -58,6 +61,7 @@ pub async fn speak(State(service): State<Arc<Service>>, request: Request) -> Res
         sound,
         is_over: false,
         deadline,
+        bill,
         turn,
     };
     // What cannot be said is told by the status, not by a sound that breaks off.
@@ -116,6 +120,7 @@ struct Speaking {
     sound: Sound,
     is_over: bool,
     deadline: Instant,
+    bill: Bill,
     #[expect(dead_code, reason = "held for its drop")]
     turn: Turn,
 }
@@ -128,8 +133,10 @@ impl Speaking {
                 && let Some(text) = self.waiting.pop_front()
             {
                 let deadline = std::time::Instant::now() + DUE;
+                let characters = text.chars().count() as u64;
                 let request = SpeakRequest { text, voice: self.voice.clone(), deadline };
                 self.begun.push_back(self.tts.speak(request).map_err(|error| failure::engine(&error, "input"))?);
+                self.bill.usage.speech_characters += characters;
             }
             let Some(speech) = self.begun.front_mut() else {
                 if std::mem::replace(&mut self.is_over, true) {

@@ -132,6 +132,7 @@ impl SpeechToText for Ear {
 }
 
 /// A tenth of a second of tone a word.
+/// `scripted/voice_…` are voices that were added.
 pub struct Mouth(pub Desk<SpeakRequest>, Vec<Voice>);
 
 impl Default for Mouth {
@@ -149,6 +150,11 @@ impl TextToSpeech for Mouth {
 
     fn voices(&self) -> &[Voice] {
         &self.1
+    }
+
+    fn added_voice(&self, wanted: &str) -> Option<String> {
+        let name = wanted.strip_prefix("scripted/").unwrap_or(wanted);
+        name.starts_with("voice_").then(|| format!("scripted/{name}"))
     }
 
     fn speak(&self, request: SpeakRequest) -> Result<Speech, EngineError> {

@@ -7,7 +7,8 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
-use signaling::http::keys::{Holder, Keys};
+use signaling::grant::Grant;
+use signaling::http::keys::{BookError, Holder, KeyBook, Keys};
 use signaling::http::origins::Origins;
 use signaling::line::SessionPatch;
 use signaling::secret::Secret;
@@ -15,6 +16,7 @@ use tower::ServiceExt;
 
 use super::engines::Scripted;
 use crate::call::admission::{Exchange, SessionDefaults};
+use crate::call::allowance::{self, Allowances, Meter};
 use crate::history::History;
 use crate::readiness::Readiness;
 use crate::service::{ServiceParts, router};
@@ -25,8 +27,27 @@ pub struct House {
     pub engines: Scripted,
     router: Router,
     keys: Arc<Keys>,
+    pub history: Arc<History>,
     #[expect(dead_code, reason = "held for its drop")]
     folder: tempfile::TempDir,
+}
+
+/// Every word that begins with `key-` is a key that was given out, and its own id.
+#[derive(Debug)]
+struct Ids;
+
+impl KeyBook for Ids {
+    fn has_keys(&self) -> Result<bool, BookError> {
+        Ok(true)
+    }
+
+    fn find(&self, token: &str, now: SystemTime) -> Result<Option<Grant>, BookError> {
+        self.grant(token, now)
+    }
+
+    fn grant(&self, key: &str, _: SystemTime) -> Result<Option<Grant>, BookError> {
+        Ok(key.starts_with("key-").then(|| Grant { key: key.to_owned(), ..Grant::default() }))
+    }
 }
 
 /// What a request came to.
@@ -77,14 +98,30 @@ impl House {
         Self { engines, ..Self::of(readiness, keys) }
     }
 
+    /// With keys that were given out, each to be presented as its own id; what they use is added up by `meter`.
+    pub fn giving(share: allowance::Share, meter: Arc<dyn Meter>) -> Self {
+        let engines = Scripted::default();
+        let readiness = Readiness::settled(Ok(engines.engines()), Vec::new());
+        let keys = Keys::new([Secret::new(KEY)]).with_book(Arc::new(Ids));
+        Self { engines, ..Self::put_together(readiness, keys, Some(Allowances::new(share, meter))) }
+    }
+
     /// With whatever is ready; its own scripted engines are then in nobody's hands.
     pub fn of(readiness: Readiness, keys: &[&str]) -> Self {
+        Self::put_together(readiness, Keys::new(keys.iter().map(|key| Secret::new(*key))), None)
+    }
+
+    fn put_together(readiness: Readiness, keys: Keys, allowances: Option<Allowances>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let readiness = Arc::new(readiness);
         let defaults = SessionDefaults::plain();
         let history = Arc::new(History::open(folder.path()).unwrap());
-        let exchange = Arc::new(Exchange::new(readiness.clone(), history, defaults, 5));
-        let keys = Arc::new(Keys::new(keys.iter().map(|key| Secret::new(*key))));
+        let exchange = Exchange::new(readiness.clone(), history.clone(), defaults, 5);
+        let exchange = match allowances {
+            Some(allowances) => exchange.with_allowances(allowances),
+            None => exchange,
+        };
+        let (exchange, keys) = (Arc::new(exchange), Arc::new(keys));
         let router = router(ServiceParts {
             readiness,
             exchange,
@@ -92,7 +129,7 @@ impl House {
             origins: Origins::default(),
             session: crate::config::SessionDefaults::default(),
         });
-        Self { engines: Scripted::default(), router, keys, folder }
+        Self { engines: Scripted::default(), router, keys, history, folder }
     }
 
     pub fn client_secret(&self) -> String {
@@ -126,15 +163,19 @@ impl House {
     }
 
     pub async fn post_as(&self, key: Option<&str>, path: &str, value: &Value) -> Told {
-        let mut request = Request::post(path).header("content-type", "application/json");
-        if let Some(key) = key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        self.told(request.body(Body::from(value.to_string())).unwrap()).await
+        self.post_raw_as(key, path, "application/json", value.to_string().into_bytes()).await
     }
 
     pub async fn post_raw(&self, path: &str, kind: &str, body: Vec<u8>) -> Told {
-        self.told(Request::post(path).header("content-type", kind).body(Body::from(body)).unwrap()).await
+        self.post_raw_as(None, path, kind, body).await
+    }
+
+    pub async fn post_raw_as(&self, key: Option<&str>, path: &str, kind: &str, body: Vec<u8>) -> Told {
+        let mut request = Request::post(path).header("content-type", kind);
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.told(request.body(Body::from(body)).unwrap()).await
     }
 }
 

@@ -4,6 +4,7 @@
 mod chat;
 mod engines;
 mod house;
+mod quotas;
 mod speech;
 mod transcription;
 

@@ -13,7 +13,7 @@ use super::house::{House, Told};
 const PATH: &str = "/v1/audio/transcriptions";
 
 /// A WAV file at 8 kHz of parts that last so many seconds, loud or silent.
-fn recording(parts: &[(f32, u32)]) -> Vec<u8> {
+pub fn recording(parts: &[(f32, u32)]) -> Vec<u8> {
     let samples = parts.iter().flat_map(|(level, seconds)| std::iter::repeat_n(*level, *seconds as usize * 8_000));
     // A square wave: loud to the scripted detector after resampling, too.
     let samples = samples.enumerate().map(|(n, level)| if n / 8 % 2 == 0 { level } else { -level });
@@ -23,6 +23,10 @@ fn recording(parts: &[(f32, u32)]) -> Vec<u8> {
 }
 
 async fn transcribe(house: &House, file: Option<&[u8]>, fields: &[(&str, &str)]) -> Told {
+    transcribe_as(house, None, file, fields).await
+}
+
+pub async fn transcribe_as(house: &House, key: Option<&str>, file: Option<&[u8]>, fields: &[(&str, &str)]) -> Told {
     let mut form = Vec::new();
     for (name, value) in fields {
         form.extend(format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes());
@@ -33,7 +37,7 @@ async fn transcribe(house: &House, file: Option<&[u8]>, fields: &[(&str, &str)])
         form.extend(b"\r\n");
     }
     form.extend(b"--b--\r\n");
-    house.post_raw(PATH, "multipart/form-data; boundary=b", form).await
+    house.post_raw_as(key, PATH, "multipart/form-data; boundary=b", form).await
 }
 
 #[tokio::test]

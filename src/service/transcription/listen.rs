@@ -11,6 +11,7 @@ use models::vad::{VoiceStream, WINDOW};
 use signaling::http::error::ApiError;
 
 use super::segment::{Segmenter, Stretch};
+use crate::call::allowance::Bill;
 use crate::service::failure;
 
 const RATE: SampleRate = SampleRate::HZ_16000;
@@ -42,6 +43,8 @@ pub struct Listening {
     is_over: bool,
     stt: Arc<dyn SpeechToText>,
     language: Option<String>,
+    /// For as much as has been listened to.
+    bill: Bill,
 }
 
 impl Listening {
@@ -51,6 +54,7 @@ impl Listening {
         detector: Box<dyn VoiceStream>,
         stt: Arc<dyn SpeechToText>,
         language: Option<String>,
+        bill: Bill,
     ) -> Self {
         Self {
             samples: samples.into(),
@@ -61,6 +65,7 @@ impl Listening {
             is_over: false,
             stt,
             language,
+            bill,
         }
     }
 
@@ -108,6 +113,7 @@ impl Listening {
         self.detector = Some(detector);
         let probabilities = probabilities.map_err(|error| failure::engine(&error, "file"))?;
         self.at += probabilities.len() * WINDOW;
+        self.bill.usage.transcribed = RATE.duration_of(self.at.min(self.samples.len()));
         self.found.extend(probabilities.into_iter().filter_map(|probability| self.segmenter.push(probability)));
         if self.at >= self.samples.len() {
             self.is_over = true;

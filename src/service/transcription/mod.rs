@@ -28,6 +28,7 @@ use self::words::Heard;
 use super::pipe::{Gone, Inlet, pipe};
 use super::share::Turn;
 use super::{LONGEST_ANSWER, Service, failure};
+use crate::call::allowance::Good;
 
 /// Recordings that are listened to at once: one, so that of two recognisers one is always there for calls.
 pub const AT_ONCE: u32 = 1;
@@ -37,7 +38,8 @@ pub const WAITING: usize = 7;
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 pub async fn transcribe(State(service): State<Arc<Service>>, request: Request) -> Result<Response, ApiError> {
-    service.admit(request.headers())?;
+    let grant = service.admit(request.headers())?;
+    let bill = service.bill(grant.as_ref(), Good::Transcription)?;
     let stt = service.readiness.stt().map_err(failure::unready)?;
     let vad = service.readiness.vad().map_err(failure::unready)?;
     let place = service.recordings.place()?;
@@ -47,7 +49,7 @@ pub async fn transcribe(State(service): State<Arc<Service>>, request: Request) -
     let turn = service.recordings.turn(place, service.is_calling()).await?;
     let recording = decode(file).await?;
     let duration = recording.duration();
-    let listening = Listening::new(recording.samples, vad.stream(), stt, asked.language.clone());
+    let listening = Listening::new(recording.samples, vad.stream(), stt, asked.language.clone(), bill);
     let heard = Heard { language: asked.language.clone(), duration, passages: Vec::new() };
     let work = Work { listening, heard, turn };
     if asked.stream {

@@ -25,7 +25,7 @@ async fn a_sample_becomes_a_voice_that_speaks_outlives_a_restart_and_can_be_dele
     let added = house.add("Sam", &speech("beckett")).await.unwrap();
     let id = added.profile.id.clone();
     let profile = house.until(&id, State::Ready).await;
-    assert_eq!(house.told(), [State::Computing, State::Ready]);
+    assert_eq!(house.told(), [State::Waiting, State::Computing, State::Ready]);
     let text = profile.transcript.clone().unwrap().to_lowercase();
     assert!(text.contains("ever tried") && text.contains("fail better"), "{text}");
     assert!((6_000..10_000).contains(&profile.duration_ms), "{}", profile.duration_ms);
@@ -137,7 +137,8 @@ async fn a_call_is_not_disturbed_by_the_making_of_a_voice() {
     house.is_calling.store(true, Ordering::SeqCst);
     let id = house.add("Sam", &speech("beckett")).await.unwrap().profile.id;
     let held = async {
-        while house.told().is_empty() {
+        // The first is that it was added.
+        while house.told().len() < 2 {
             house.changed.notified().await;
         }
     };
@@ -146,6 +147,25 @@ async fn a_call_is_not_disturbed_by_the_making_of_a_voice() {
     assert!(house.voices.standing(&profile).1.unwrap().contains("a call is going on"));
     house.is_calling.store(false, Ordering::SeqCst);
     house.until(&id, State::Ready).await;
-    assert_eq!(house.told(), [State::Waiting, State::Computing, State::Ready]);
+    assert_eq!(house.told(), [State::Waiting, State::Waiting, State::Computing, State::Ready]);
     house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shows_the_voices_is_told_of_each_that_is_added_renamed_or_deleted() {
+    let data = folder();
+    // Nothing is made here: what is told is what people do.
+    let house = House::of(data.path(), parts("usual"), false);
+    let (ann, bob) = (Viewer::Owner("ann".to_owned()), Viewer::Owner("bob".to_owned()));
+    let upload = Upload { name: "Sam".to_owned(), recording: wav(&speech("beckett")), transcript: None, consent: true };
+    let id = house.voices.add(&ann, upload).await.unwrap().profile.id;
+    assert!(house.voices.rename(&bob, &id, "Mine").await.unwrap().is_none());
+    assert!(!house.voices.remove(&bob, &id).await.unwrap());
+    assert!(house.voices.rename(&ann, &id, "Samuel").await.unwrap().is_some());
+    assert!(house.voices.remove(&ann, &id).await.unwrap());
+    assert!(!house.voices.remove(&ann, &id).await.unwrap());
+    let changes = house.changes.lock().unwrap();
+    let told: Vec<_> =
+        changes.iter().map(|change| (change.owner.as_deref(), change.id.as_str(), change.word())).collect();
+    assert_eq!(told, ["waiting", "waiting", "deleted"].map(|word| (Some("ann"), id.as_str(), word)));
 }

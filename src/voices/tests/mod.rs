@@ -174,7 +174,7 @@ impl House {
 
     /// The states that were told of, in order.
     pub fn told(&self) -> Vec<State> {
-        self.changes.lock().unwrap().iter().map(|change| change.state).collect()
+        self.changes.lock().unwrap().iter().filter_map(|change| change.state).collect()
     }
 
     /// As a process that is told to stop.
@@ -198,4 +198,20 @@ pub(crate) fn first(pcm: &Pcm, seconds: f32) -> Pcm {
 
 pub(crate) fn at_16_khz(pcm: &Pcm) -> Pcm {
     audio::resample::resample(pcm, SampleRate::HZ_16000).unwrap()
+}
+
+/// A row as if that voice had been made.
+pub(crate) fn insert_voice(folder: &Path, id: &str, owner: Option<&str>) {
+    let profile = Profile {
+        id: id.to_owned(),
+        owner: owner.map(str::to_owned),
+        name: id.to_owned(),
+        created_at: 0,
+        duration_ms: 5_000,
+        bandwidth_hz: 8_000,
+        transcript: None,
+        is_transcribed: true,
+        stage: Stage::Waiting,
+    };
+    store::Store::open(open_database(&folder.into()).unwrap()).unwrap().insert(&profile).unwrap();
 }

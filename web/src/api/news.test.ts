@@ -37,6 +37,8 @@ describe('news', () => {
       state: 'failed',
       reason: 'no voice',
     });
+    expect(read('conversation', { id: 'c', state: 'deleted' })).toEqual({ kind: 'deleted', conversation: 'c' });
+    expect(read('conversation', { id: 'c', state: 'painted' })).toBeNull();
     expect(read('title', { conversation: 'c', title: 'Rain' })).toEqual({ kind: 'title', conversation: 'c', title: 'Rain' });
     expect(read('lagged', {})).toEqual({ kind: 'lagged' });
     expect(read('turn', {})).toBeNull();

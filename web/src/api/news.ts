@@ -13,6 +13,7 @@ export type News =
   | { kind: 'turn'; conversation: string }
   | { kind: 'render'; conversation: string; turn: string; state: HqState; reason: string | null }
   | { kind: 'title'; conversation: string; title: string | null }
+  | { kind: 'deleted'; conversation: string }
   | { kind: 'voice' }
   /** Some news were lost: all that is shown is to be read again. */
   | { kind: 'lagged' }
@@ -41,6 +42,10 @@ export function readNews({ event, data }: StreamEvent): News | null {
       return { kind: 'render', conversation, turn: String(turn), state: text(value['state']) as HqState, reason: words(value['reason']) };
     case 'title':
       return conversation === '' ? null : { kind: 'title', conversation, title: words(value['title']) };
+    case 'conversation': {
+      const gone = text(value['id']);
+      return gone === '' || value['state'] !== 'deleted' ? null : { kind: 'deleted', conversation: gone };
+    }
     case 'voice':
     case 'lagged':
       return { kind: event };

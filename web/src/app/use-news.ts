@@ -6,7 +6,7 @@ import { watchKey } from '../api/key';
 import { follow, type News } from '../api/news';
 import { useCall } from './call-context';
 import { keys } from './query-keys';
-import { mergeHead, withRender, withTitle } from './news-cache';
+import { mergeHead, withRender, withTitle, withoutConversation } from './news-cache';
 
 /** Follows the server's news for as long as the page is open, and brings what is shown up to date. */
 export function useNews(): void {
@@ -49,6 +49,9 @@ function apply(client: QueryClient, news: News): void {
     case 'title':
       client.setQueryData<Conversation>(keys.conversation(news.conversation), (known) => known && { ...known, title: news.title });
       client.setQueriesData<InfiniteData<ConversationPage>>({ queryKey: keys.lists }, (known) => known && withTitle(known, news));
+      return;
+    case 'deleted':
+      client.setQueriesData<InfiniteData<ConversationPage>>({ queryKey: keys.lists }, (known) => known && withoutConversation(known, news.conversation));
       return;
     case 'voice':
       void client.invalidateQueries({ queryKey: keys.voices });

@@ -10,6 +10,7 @@ use super::ENGINE;
 use crate::cancel::Cancelled;
 use crate::error::EngineError;
 use crate::llm::{GenerateRequest, Piece};
+use crate::queue::QueueDepth;
 
 /// Requests that may wait to be started. When full, new ones are refused.
 pub(super) const WAITING_BOUND: usize = 32;
@@ -37,6 +38,9 @@ pub(super) struct Post {
     /// Emptied at every step.
     pub forgotten: Vec<String>,
     pub closed: bool,
+    /// What the thread has begun, and of that what waits for room, as of its last step.
+    pub begun: usize,
+    pub held_up: usize,
 }
 
 impl Inbox {
@@ -52,6 +56,12 @@ impl Inbox {
         post.jobs.push_back(job);
         self.news.notify_one();
         Ok(())
+    }
+
+    pub fn queue(&self) -> QueueDepth {
+        let post = self.lock();
+        let waiting = post.jobs.iter().filter(|job| !job.cancelled.is_set()).count();
+        QueueDepth { waiting: waiting + post.held_up, busy: post.begun.saturating_sub(post.held_up) }
     }
 
     pub fn forget(&self, conversation: &str) {

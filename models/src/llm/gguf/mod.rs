@@ -50,6 +50,7 @@ use self::template::ChatTemplate;
 use self::tokens::Tokens;
 use super::{GenerateRequest, Generation, LanguageModel, Message, Speaker};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 
 /// Reads a chat template and renders `messages` with it, without a model.
 #[cfg(any(test, fuzzing))]
@@ -126,6 +127,10 @@ impl GgufModel {
 }
 
 impl LanguageModel for GgufModel {
+    fn queue(&self) -> Option<QueueDepth> {
+        Some(self.inbox.queue())
+    }
+
     fn name(&self) -> String {
         self.name.clone()
     }

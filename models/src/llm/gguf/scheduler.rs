@@ -134,6 +134,8 @@ impl<R: Reader> Scheduler<R> {
                     let Some(job) = next.and_then(|index| post.jobs.remove(index)) else { break };
                     started.push(job);
                 }
+                post.held_up = self.held_up.len();
+                post.begun = self.running.len() + self.held_up.len() + started.len();
                 if !started.is_empty() || self.has_room() || self.running.iter().any(Sequence::is_running) {
                     break;
                 }

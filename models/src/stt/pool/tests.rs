@@ -232,3 +232,17 @@ async fn a_server_that_stops_answers_those_who_wait() {
 fn a_pool_of_nobody_is_refused() {
     assert!(RecognizerPool::start(Vec::new(), Vec::new(), PoolLimits::default()).is_err());
 }
+
+#[tokio::test]
+async fn who_waits_and_who_is_heard_can_be_seen() {
+    let bench = bench(PoolLimits::default());
+    assert_eq!(bench.pool.queue(), Some(QueueDepth::default()));
+    let occupying = bench.occupy();
+    let _waiting = [1, 2].map(|number| bench.ask(number, Urgency::Background).unwrap());
+    drop(bench.ask(3, Urgency::Background).unwrap());
+    assert_eq!(bench.pool.queue(), Some(QueueDepth { waiting: 2, busy: 1 }));
+    assert_eq!(bench.order_of(2), [1, 2]);
+    occupying.finished().await.unwrap();
+    assert_eq!(bench.pool.queue(), Some(QueueDepth { waiting: 0, busy: 1 }));
+    bench.go_on.send(()).unwrap();
+}

@@ -128,7 +128,7 @@ fn missing_program_or_voice_says_what_to_install() {
 #[test]
 fn fifty_sentences_use_one_process_and_leave_no_file_or_process() {
     let mut festival = festival();
-    let (process, folder) = (festival.process_id().unwrap(), festival.folder.0.clone());
+    let (process, folder) = (festival.process_id().unwrap(), festival.folder.path().to_owned());
     for n in 0..50 {
         assert!(!say(&mut festival, &format!("Number {n}.")).unwrap().is_empty());
     }

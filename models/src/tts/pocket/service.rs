@@ -21,6 +21,7 @@ use super::voice::VoiceState;
 use super::weights::{SafeFile, corrupt};
 use super::{ENGINE, LANGUAGE, reference, rota, script};
 use crate::error::EngineError;
+use crate::queue::QueueDepth;
 use crate::tts::service::{Load, QUEUE_BOUND};
 use crate::tts::{ClonedVoice, SpeakRequest, Speech, TextToSpeech, Voice, VoiceCloner};
 
@@ -95,6 +96,10 @@ fn id(name: &str) -> String {
 }
 
 impl TextToSpeech for PocketTts {
+    fn queue(&self) -> Option<QueueDepth> {
+        Some(self.load().queue())
+    }
+
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -307,12 +312,14 @@ fn take_up(shared: &Shared, speeches: &mut Vec<Speaking>, rate: SampleRate) -> b
                 speeches.retain(|speech| !speech.is_gone());
                 state.load.served += (under_way - speeches.len()) as u64;
                 state.drop_cancelled();
+                state.load.busy = speeches.len();
                 let mut jobs = Vec::new();
                 while speeches.len() + jobs.len() < UNDER_WAY_MAX
                     && let Some((_, job)) = state.jobs.pop_first()
                 {
                     state.load.queued += job.queued.elapsed();
                     jobs.push(job);
+                    state.load.busy += 1;
                 }
                 if !jobs.is_empty() || speeches.iter().any(Speaking::has_room) {
                     break jobs;

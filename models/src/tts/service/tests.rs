@@ -102,6 +102,7 @@ async fn sentence_whose_listener_runs_dry_first_is_made_first() {
     let late = service.speak(request("late", 300, now)).unwrap();
     let soon = service.speak(request("soon", 100, now)).unwrap();
     let also_soon = service.speak(request("also soon", 100, now)).unwrap();
+    assert_eq!(service.queue(), Some(QueueDepth { waiting: 3, busy: 1 }));
     for _ in 0..4 {
         gate.send(()).unwrap();
     }
@@ -110,6 +111,7 @@ async fn sentence_whose_listener_runs_dry_first_is_made_first() {
     }
     assert_eq!(*said.lock().unwrap(), ["first", "soon", "also soon", "late"]);
     assert_eq!(service.load().served, 4);
+    assert_eq!(service.queue(), Some(QueueDepth::default()));
 }
 
 #[tokio::test]

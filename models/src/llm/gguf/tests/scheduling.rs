@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::llm::{
     GenerateRequest, Generation, LanguageModel, Message, PIECES_BOUND, Piece, Sampling, Speaker, StopReason, TokenUsage,
 };
+use crate::queue::QueueDepth;
 
 /// What the network below takes to read a token, unless it is told otherwise: 64 in 80 ms.
 const PER_ROW: Duration = Duration::from_micros(1250);
@@ -98,6 +99,11 @@ impl<'a> Bench<'a> {
         let request = request(conversation, words, max_tokens);
         self.inbox.submit(Job { request, pieces, cancelled, yields: true }).unwrap();
         generation
+    }
+
+    fn queue(&self) -> (usize, usize) {
+        let QueueDepth { waiting, busy } = self.inbox.queue();
+        (waiting, busy)
     }
 
     pub fn step(&mut self) {
@@ -377,4 +383,18 @@ fn a_stopped_engine_says_so() {
     let inbox = Inbox::default();
     inbox.close();
     assert!(matches!(inbox.submit(job_of("talk")), Err(EngineError::Stopped { .. })));
+}
+
+#[test]
+fn who_waits_and_who_is_answered_can_be_seen() {
+    let alphabet = Alphabet::default();
+    let mut bench = Bench::new(&alphabet);
+    assert_eq!(bench.queue(), (0, 0));
+    let mut replies: Vec<_> = (0..RUNNING_BOUND + 3).map(|n| bench.ask(&n.to_string(), "x", 9).unwrap()).collect();
+    assert_eq!(bench.queue(), (RUNNING_BOUND + 3, 0));
+    bench.step();
+    assert_eq!(bench.queue(), (3, RUNNING_BOUND));
+    // Who has gone waits no more.
+    replies.pop();
+    assert_eq!(bench.queue(), (2, RUNNING_BOUND));
 }

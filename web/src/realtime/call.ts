@@ -12,6 +12,7 @@ import { diagnostics } from './diagnostics';
 import { callOf, conversationOf, type ServerEvent } from './events';
 import { CallFailure, type Failure } from './failure';
 import { linkUp, nextLink, wakeAt, type Link, type LinkInput } from './link';
+import { watchNetwork } from './network';
 import { keepTalk, keptTalk, type Resumption } from './resumption';
 import { emptySession, reduce, sessionOf, settle, visibleTurns, type Session } from './session';
 
@@ -448,14 +449,3 @@ const inputOf: Record<LinkState, LinkInput> = {
 
 const failureOf = (error: unknown): Failure =>
   error instanceof CallFailure ? error.failure : { kind: 'rejected', status: 0, detail: String(error) };
-
-/** Where the browser tells which kind of network it is on: another kind is another network. */
-function watchNetwork(changed: () => void): void {
-  const network = (navigator as { connection?: EventTarget & { type?: string } }).connection;
-  let type = network?.type;
-  network?.addEventListener('change', () => {
-    if (network.type === type) return;
-    type = network.type;
-    changed();
-  });
-}

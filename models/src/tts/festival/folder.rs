@@ -17,12 +17,6 @@ pub(super) const SOUND: &str = "speech.raw";
 /// As many entries of the folder for temporary files are looked at.
 const LOOKED_AT: usize = 10_000;
 
-/// Where what is said lies for a moment: in memory, where the system has such a folder, and not on the disk.
-fn temporary() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { std::env::temp_dir() }
-}
-
 /// See the module.
 pub(super) struct PrivateFolder {
     path: PathBuf,
@@ -32,9 +26,11 @@ pub(super) struct PrivateFolder {
 
 impl PrivateFolder {
     pub fn make() -> Result<Self> {
-        let made = Self::make_in(&temporary())?;
+        // In memory, where the system has such a folder, and not on the disk.
+        let (memory, disk) = (PathBuf::from("/dev/shm"), std::env::temp_dir());
+        let made = Self::make_in(if memory.is_dir() { &memory } else { &disk })?;
         static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| made.sweep(is_alive));
+        SWEPT.call_once(|| [&memory, &disk].into_iter().for_each(|temporary| made.sweep(temporary, is_alive)));
         Ok(made)
     }
 
@@ -68,10 +64,9 @@ impl PrivateFolder {
         &self.path
     }
 
-    /// Removes what processes that are gone have left beside this one.
-    fn sweep(&self, is_alive: impl Fn(u32) -> bool) {
-        let Some((temporary, own)) = self.path.parent().zip(self.path.symlink_metadata().ok()) else { return };
-        let Ok(entries) = temporary.read_dir() else { return };
+    /// Removes what processes of this one's user that are gone have left in a folder.
+    fn sweep(&self, temporary: &Path, is_alive: impl Fn(u32) -> bool) {
+        let (Ok(own), Ok(entries)) = (self.path.symlink_metadata(), temporary.read_dir()) else { return };
         for entry in entries.take(LOOKED_AT).flatten() {
             let Some(process) = entry.file_name().to_str().and_then(process) else { continue };
             let is_ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own.uid());
@@ -139,7 +134,7 @@ mod tests {
         held.lock().unwrap();
 
         let own = PrivateFolder::make_in(temporary.path()).unwrap();
-        own.sweep(|process| process == 8 || process == std::process::id());
+        own.sweep(temporary.path(), |process| process == 8 || process == std::process::id());
         let left: BTreeSet<String> = temporary
             .path()
             .read_dir()
@@ -169,7 +164,7 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let (first, second) =
             (PrivateFolder::make_in(temporary.path()).unwrap(), PrivateFolder::make_in(temporary.path()).unwrap());
-        first.sweep(|_| false);
+        first.sweep(temporary.path(), |_| false);
         assert!(first.path().is_dir() && second.path().is_dir());
     }
 }

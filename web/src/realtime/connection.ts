@@ -138,7 +138,7 @@ export async function connect(
     if (peer.connectionState === 'connected') {
       flow.trust();
       hooks.onLink('open');
-    } if (peer.connectionState === 'disconnected') hooks.onLink('interrupted');
+    } else if (peer.connectionState === 'disconnected') hooks.onLink('interrupted');
     else if (peer.connectionState === 'failed' || peer.connectionState === 'closed') lose();
   });
   watch = setInterval(async () => {

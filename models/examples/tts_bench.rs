@@ -1,7 +1,8 @@
 //! Measures Pocket TTS on this machine with random weights in the true shape; `scripts/bench-tts` runs it against the reference package.
 //!
-//! `tts_bench weights FOLDER` writes the weights and tokenizer for the reference. `tts_bench speak [calls=N] [rounds=N] [release=english|18m]
-//! [precision=8|32] [text=…]` prints one line of JSON a round; with no rounds, one for each line it reads.
+//! `tts_bench weights FOLDER [release=english|18m]` writes the weights, the tokenizer and a voice, for the reference and for tests of the
+//! server. `tts_bench speak [calls=N] [rounds=N] [release=english|18m] [precision=8|32] [text=…]` prints one line of JSON a round; with no
+//! rounds, one for each line it reads.
 
 #![allow(clippy::print_stdout)]
 
@@ -39,6 +40,7 @@ fn weights(release: Release, folder: &Path) -> Result<(), Box<dyn Error>> {
     let config = release.config();
     std::fs::write(folder.join("tokenizer.json"), random_tokenizer(config.flow_lm.lookup_table.n_bins))?;
     write_random_weights(config, &folder.join("model.safetensors"))?;
+    PocketTts::random(release, Precision::Single, &folder.join("voice-nobody.safetensors"))?;
     Ok(())
 }
 

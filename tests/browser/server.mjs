@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 export const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
 export const MODELS = resolve(process.env.AVATAR_MODELS ?? join(ROOT, 'data/models'));
-const BINARY = resolve(process.env.AVATAR_BIN ?? join(ROOT, 'target/debug/avatar'));
+export const BINARY = resolve(process.env.AVATAR_BIN ?? join(ROOT, 'target/debug/avatar'));
 /** The likeliest words every time, so that what a run says can be said again. */
 const ENVIRONMENT = { ...process.env, AVATAR_MODELS: MODELS, AVATAR_SESSION_TEMPERATURE: '0' };
 /** Models load before the server answers; a slow machine under load takes its time. */

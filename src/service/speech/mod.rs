@@ -1,6 +1,8 @@
 //! `POST /v1/audio/speech`: a text as sound, sent while it is made.
 //!
-//! The text is stripped of markup and said sentence by sentence. Sentences of calls are due earlier and go first.
+//! The text is stripped of markup and said sentence by sentence. Sentences of calls are due earlier and go first. A text whose
+//! beginning the voice cannot say is refused; a later sentence that it cannot say, as one in another language, is left out: by then
+//! nothing could be told but by breaking off.
 
 mod request;
 mod sound;
@@ -17,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt;
+use models::error::EngineError;
 use models::tts::{SpeakRequest, Speech, TextToSpeech};
 use serde_json::json;
 use signaling::http::error::ApiError;
@@ -59,6 +62,7 @@ pub async fn speak(State(service): State<Arc<Service>>, request: Request) -> Res
         waiting: sentences.into(),
         begun: VecDeque::new(),
         sound,
+        has_spoken: false,
         is_over: false,
         deadline,
         bill,
@@ -118,6 +122,8 @@ struct Speaking {
     /// With the engine, at most [`AHEAD`].
     begun: VecDeque<Speech>,
     sound: Sound,
+    /// Something was said already: what cannot be said from here on is left out.
+    has_spoken: bool,
     is_over: bool,
     deadline: Instant,
     bill: Bill,
@@ -135,7 +141,13 @@ impl Speaking {
                 let deadline = std::time::Instant::now() + DUE;
                 let characters = text.chars().count() as u64;
                 let request = SpeakRequest { text, voice: self.voice.clone(), deadline };
-                self.begun.push_back(self.tts.speak(request).map_err(|error| failure::engine(&error, "input"))?);
+                match self.tts.speak(request) {
+                    Ok(speech) => self.begun.push_back(speech),
+                    Err(error) => {
+                        self.leave_out(&error)?;
+                        continue;
+                    }
+                }
                 self.bill.usage.speech_characters += characters;
             }
             let Some(speech) = self.begun.front_mut() else {
@@ -148,15 +160,28 @@ impl Speaking {
             let chunk = tokio::time::timeout_at(self.deadline, speech.next()).await;
             match chunk.map_err(|_| failure::too_slow(LONGEST_ANSWER))? {
                 Some(Ok(pcm)) => {
+                    self.has_spoken = true;
                     let bytes = self.sound.push(&pcm).map_err(internal)?;
                     if !bytes.is_empty() {
                         return Ok(Some(bytes));
                     }
                 }
-                Some(Err(error)) => return Err(failure::engine(&error, "input")),
+                Some(Err(error)) => {
+                    self.leave_out(&error)?;
+                    self.begun.pop_front();
+                }
                 None => drop(self.begun.pop_front()),
             }
         }
+    }
+
+    /// Goes on without a sentence that the voice cannot say; any other error, and one at the beginning, is the answer's.
+    fn leave_out(&self, error: &EngineError) -> Result<(), ApiError> {
+        if !self.has_spoken || !matches!(error, EngineError::BadRequest(_)) {
+            return Err(failure::engine(error, "input"));
+        }
+        tracing::warn!(%error, "a sentence is left out");
+        Ok(())
     }
 }
 

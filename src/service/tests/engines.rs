@@ -161,8 +161,13 @@ impl TextToSpeech for Mouth {
         let (speech, chunks, cancelled) = Speech::new();
         let words = request.text.split_whitespace().count();
         let is_silent = request.text.contains("silence");
+        let is_foreign = request.text.contains("foreign");
         let manner = self.0.take(request, cancelled)?;
         tokio::spawn(async move {
+            if is_foreign {
+                let _ = chunks.send(Err(EngineError::BadRequest("scripted: another language".to_owned()))).await;
+                return;
+            }
             for _ in 0..if is_silent { 0 } else { words } {
                 let _ = chunks.send(Ok(Pcm::new(SampleRate::HZ_16000, vec![0.2; 1_600]))).await;
             }

@@ -77,6 +77,19 @@ async fn what_cannot_be_said_is_told_by_the_status() {
 }
 
 #[tokio::test]
+async fn a_sentence_in_another_language_does_not_break_off_the_sound_of_the_others() {
+    let house = House::new();
+    let say = async |input: &str| house.post(PATH, &json!({"input": input, "response_format": "pcm"})).await;
+    let without = say("Hello there my friend. Until we meet again soon.").await;
+    let with = say("Hello there my friend. This is a foreign sentence. Until we meet again soon.").await;
+    assert_eq!((with.status, with.body.len()), (StatusCode::OK, without.body.len()));
+    assert!(!with.body.is_empty());
+    // At the beginning the status can still tell it.
+    let told = say("This is a foreign sentence. Hello there my friend.").await;
+    assert_eq!((told.status, told.error_code().as_str()), (StatusCode::BAD_REQUEST, "invalid_value"));
+}
+
+#[tokio::test]
 async fn a_sound_that_breaks_off_is_not_taken_for_a_whole_one() {
     let house = House::new();
     house.engines.mouth.0.set(Manner::Breaks);

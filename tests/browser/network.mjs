@@ -12,12 +12,19 @@ const ip = async (...arguments_) => (await run('ip', arguments_)).stdout;
 /** Why there can be no such network here; `null`: there can. */
 export async function withoutNamespaces() {
   const name = `avatar-try-${process.pid}`;
+  const cable = `at${process.pid}`;
   try {
     await ip('netns', 'add', name);
-    await ip('netns', 'del', name);
+    // Containers may have the one and not the other.
+    await ip('link', 'add', `${cable}h`, 'type', 'veth', 'peer', 'name', `${cable}n`, 'netns', name);
+    await ip('link', 'del', `${cable}h`);
+    await ip('netns', 'exec', name, 'true');
     return null;
   } catch (error) {
     return `network namespaces can't be made here (they need root on Linux): ${String(error.stderr || error.message).trim()}`;
+  } finally {
+    await ip('link', 'del', `${cable}h`).catch(() => undefined);
+    await ip('netns', 'del', name).catch(() => undefined);
   }
 }
 

@@ -19,28 +19,35 @@ const LARGEST: usize = 64 << 20;
 /// The Ogg Opus file at `path`; `None` if there is none.
 pub async fn serve(folder: &DataFolder, path: PathBuf, asked: &HeaderMap) -> Result<Option<Response>, ApiError> {
     let folder = folder.clone();
-    let read = tokio::task::spawn_blocking(move || folder.read_at_most(&path, LARGEST)).await.map_err(internal)?;
-    let content = match read {
-        Ok(Some(content)) => Bytes::from(content),
+    let read = move || {
+        let content = folder.read_at_most(&path, LARGEST)?;
+        Ok::<_, io::Error>(content.map(|content| (tag(&content), Bytes::from(content))))
+    };
+    // Decrypting and hashing megabytes is not for a thread that answers others too.
+    let (tag, content) = match tokio::task::spawn_blocking(read).await.map_err(internal)? {
+        Ok(Some(read)) => read,
         Ok(None) => return Err(internal("the recording is too large to be served")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             return Err(internal(format!("the recording cannot be read: {error}; `avatar doctor` tells more")));
         }
     };
-    Ok(Some(answer(content, asked)))
+    Ok(Some(answer(content, tag, asked)))
 }
 
-fn answer(content: Bytes, asked: &HeaderMap) -> Response {
+/// So that who asks for the rest of a recording that was replaced meanwhile does not put two together.
+fn tag(content: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+fn answer(content: Bytes, tag: String, asked: &HeaderMap) -> Response {
     const WHAT: [(HeaderName, HeaderValue); 2] = [
         (header::CONTENT_TYPE, HeaderValue::from_static("audio/ogg")),
         (header::ACCEPT_RANGES, HeaderValue::from_static("bytes")),
     ];
     let length = content.len() as u64;
-    // So that who asks for the rest of a recording that was replaced meanwhile does not put two together.
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    let tag = format!("\"{:016x}\"", hasher.finish());
     let is_of_another = asked.get(header::IF_RANGE).is_some_and(|of| of.as_bytes() != tag.as_bytes());
     let range = asked.get(header::RANGE).filter(|_| !is_of_another).map(|range| {
         let parsed = range.to_str().ok().and_then(|range| parse_range_header(range).ok());
@@ -71,7 +78,9 @@ mod tests {
 
     fn asked(headers: &[(&str, &str)]) -> Response {
         let parsed = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        answer(Bytes::from_static(b"0123456789"), &parsed.collect())
+        let content = Bytes::from_static(b"0123456789");
+        let tag = tag(&content);
+        answer(content, tag, &parsed.collect())
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
-    DATABASE, DataKey, KeyError, Kind, MARKER, Marker, database_kind, files, is_sealed_file, mark, marker, open,
+    DATABASE, DataKey, KeyError, Kind, MARKER, Marker, database_kind, files, is_sealed_file, lock, mark, marker, open,
 };
 
 /// The folders whose files are encrypted.
@@ -151,7 +151,7 @@ fn alone(folder: &Path, from: Option<&DataKey>, to: Option<&DataKey>) -> Result<
         if let Some(key) = key {
             key.unlock(&connection)?;
         }
-        match connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;") {
+        match lock(&connection) {
             Ok(()) => return Ok(Some(Database { connection, is_done })),
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                 return Err(ConvertError::InUse);

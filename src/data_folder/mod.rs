@@ -161,6 +161,11 @@ impl DataFolder {
     }
 }
 
+/// Keeps a database for this connection alone, as long as it is open; `DatabaseBusy` while somebody else has it.
+pub fn lock(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;")
+}
+
 /// Opens a stored file, with the key if it is encrypted.
 fn open(path: &Path, key: Option<&DataKey>) -> io::Result<Stored> {
     let mut file = BufReader::new(File::open(path)?);

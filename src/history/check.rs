@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::write::Scribe;
 use super::{HistoryError, audio_folder, files, schema, search};
-use crate::data_folder::{DataFolder, is_sealed_file};
+use crate::data_folder::{DataFolder, is_sealed_file, lock};
 
 /// A file this young may be one whose row is just being written.
 const FRESH: Duration = Duration::from_secs(600);
@@ -219,8 +219,7 @@ fn open_alone(folder: &DataFolder) -> Result<Connection, HistoryError> {
     let path = folder.database();
     let opened = |source| HistoryError::Open { path: path.clone(), source };
     let connection = folder.connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(opened)?;
-    let alone = connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;");
-    match alone {
+    match lock(&connection) {
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Err(HistoryError::InUse),
         // A damaged one may not let itself be locked: that is what is to be mended.
         _ => Ok(connection),

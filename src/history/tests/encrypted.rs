@@ -32,6 +32,15 @@ impl Keys {
     fn key(&self, name: &str) -> DataKey {
         DataKey::read(&self.file(name)).unwrap()
     }
+
+    fn open(&self, folder: &Path, name: &str) -> DataFolder {
+        DataFolder::open(folder, Some(&self.file(name))).unwrap()
+    }
+}
+
+/// When no file is so young any more that its row may just be being written.
+fn later() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(86_400)
 }
 
 /// Every file under `folder`.
@@ -84,8 +93,7 @@ fn is_whole(folder: DataFolder, conversation: &str) -> bool {
     });
     let sample = audio::wav::read(folder.read(&folder.path().join("voices/voice.wav")).unwrap()).unwrap();
     drop(history);
-    let later = SystemTime::now() + Duration::from_secs(86_400);
-    let examined = check::examine(&folder, later).unwrap().unwrap();
+    let examined = check::examine(&folder, later()).unwrap().unwrap();
     sounds
         && stored.turns.len() == 2
         && stored.turns[0].user.as_ref().unwrap().text == SAID
@@ -97,7 +105,7 @@ fn is_whole(folder: DataFolder, conversation: &str) -> bool {
 #[tokio::test]
 async fn an_encrypted_folder_betrays_nothing_to_who_has_the_disk() {
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
-    let opened = DataFolder::open(folder.path(), Some(&keys.file("key"))).unwrap();
+    let opened = keys.open(folder.path(), "key");
     let history = History::open(&opened).unwrap();
     history.keep(turn(&ConversationId::fresh(), SAID, 1_000)).await.unwrap();
     // While it runs: the write-ahead log is there.
@@ -105,7 +113,7 @@ async fn an_encrypted_folder_betrays_nothing_to_who_has_the_disk() {
     assert_eq!(betrayed(folder.path()), Vec::<String>::new());
     drop(history);
     let closed = tempfile::tempdir().unwrap();
-    let opened = DataFolder::open(closed.path(), Some(&keys.file("key"))).unwrap();
+    let opened = keys.open(closed.path(), "key");
     let talk = filled(opened.clone()).await;
     assert_eq!(betrayed(closed.path()), Vec::<String>::new());
     assert!(is_whole(opened, &talk));
@@ -117,7 +125,7 @@ async fn an_encrypted_folder_betrays_nothing_to_who_has_the_disk() {
 #[tokio::test]
 async fn a_recording_that_was_tampered_with_is_refused_and_not_played() {
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
-    let opened = DataFolder::open(folder.path(), Some(&keys.file("key"))).unwrap();
+    let opened = keys.open(folder.path(), "key");
     let talk = filled(opened.clone()).await;
     let history = History::open(&opened).unwrap();
     let name = history.audio(&Viewer::Everyone, &talk, 1, Side::User).unwrap().unwrap();
@@ -135,7 +143,7 @@ async fn a_recording_that_was_tampered_with_is_refused_and_not_played() {
 #[tokio::test]
 async fn a_folder_is_not_opened_without_its_key_or_with_another() {
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
-    filled(DataFolder::open(folder.path(), Some(&keys.file("key"))).unwrap()).await;
+    filled(keys.open(folder.path(), "key")).await;
     let before: Vec<_> = files_in(folder.path()).iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
     let refused =
         |key: Option<&str>| DataFolder::open(folder.path(), key.map(|name| keys.file(name)).as_deref()).unwrap_err();
@@ -191,12 +199,12 @@ async fn a_folder_is_encrypted_given_another_key_and_decrypted_with_nothing_lost
     assert_eq!((converted.changed, converted.damaged.len()), (6, 0));
     assert_eq!(told.last(), Some(&(5, 5)));
     assert_eq!(betrayed(path), Vec::<String>::new());
-    assert!(is_whole(DataFolder::open(path, Some(&keys.file("one"))).unwrap(), &talk));
+    assert!(is_whole(keys.open(path, "one"), &talk));
     assert_eq!(convert(path, None, Some(&one), &mut |_, _| ()).unwrap().changed, 0, "it is done");
 
     assert_eq!(convert(path, Some(&one), Some(&other), &mut |_, _| ()).unwrap().changed, 6);
     assert!(matches!(DataFolder::open(path, Some(&keys.file("one"))), Err(KeyError::Wrong { .. })));
-    assert!(is_whole(DataFolder::open(path, Some(&keys.file("other"))).unwrap(), &talk));
+    assert!(is_whole(keys.open(path, "other"), &talk));
 
     assert_eq!(convert(path, Some(&other), None, &mut |_, _| ()).unwrap().changed, 6);
     assert!(is_whole(path.into(), &talk));
@@ -245,14 +253,14 @@ async fn a_folder_that_is_in_use_or_has_a_third_key_is_not_converted() {
     let refused = convert(path, Some(&other), Some(&third), &mut |_, _| ()).unwrap_err();
     assert!(matches!(refused, ConvertError::NoKeyFits | ConvertError::Key(KeyError::Wrong { .. })));
     assert!(convert(path, Some(&other), None, &mut |_, _| ()).is_err());
-    assert!(is_whole(DataFolder::open(path, Some(&keys.file("one"))).unwrap(), &talk));
+    assert!(is_whole(keys.open(path, "one"), &talk));
 }
 
 #[tokio::test]
 async fn a_damaged_recording_does_not_keep_the_rest_from_another_key() {
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
     let path = folder.path();
-    let opened = DataFolder::open(path, Some(&keys.file("one"))).unwrap();
+    let opened = keys.open(path, "one");
     let talk = filled(opened.clone()).await;
     let name = History::open(&opened).unwrap().audio(&Viewer::Everyone, &talk, 2, Side::Assistant).unwrap().unwrap();
     let damaged = path.join("audio").join(name);
@@ -262,10 +270,9 @@ async fn a_damaged_recording_does_not_keep_the_rest_from_another_key() {
     assert_eq!((converted.changed, converted.damaged), (5, vec![damaged.clone()]));
     assert_eq!(fs::read(&damaged).unwrap().len(), bytes.len() - 1, "left as it was");
     // A recording that another key opens is none that may be thrown away.
-    let folder = DataFolder::open(path, Some(&keys.file("other"))).unwrap();
-    let later = SystemTime::now() + Duration::from_secs(86_400);
-    assert!(check::examine(&folder, later).unwrap().unwrap().broken.is_empty());
-    check::repair(&folder, later).unwrap();
+    let folder = keys.open(path, "other");
+    assert!(check::examine(&folder, later()).unwrap().unwrap().broken.is_empty());
+    check::repair(&folder, later()).unwrap();
     assert!(damaged.exists());
 }
 
@@ -273,17 +280,15 @@ async fn a_damaged_recording_does_not_keep_the_rest_from_another_key() {
 async fn a_damaged_encrypted_database_is_mended_and_stays_encrypted() {
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
     let path = folder.path();
-    let opened = DataFolder::open(path, Some(&keys.file("key"))).unwrap();
+    let opened = keys.open(path, "key");
     let talk = filled(opened.clone()).await;
     let database = opened.connect(&opened.database(), OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    database.execute_batch("PRAGMA journal_mode = DELETE; UPDATE search_content SET c0 = 'x'").ok();
     database
         .execute_batch("PRAGMA writable_schema = ON; DELETE FROM sqlite_master WHERE name = 'turns_by_conversation'")
         .unwrap();
     drop(database);
-    let later = SystemTime::now() + Duration::from_secs(86_400);
-    assert!(!check::examine(&opened, later).unwrap().unwrap().is_sound());
-    assert!(check::repair(&opened, later).unwrap().is_sound());
+    assert!(!check::examine(&opened, later()).unwrap().unwrap().is_sound());
+    assert!(check::repair(&opened, later()).unwrap().is_sound());
     assert_eq!(betrayed(path), Vec::<String>::new());
     assert!(History::open(&opened).unwrap().conversation(&Viewer::Everyone, &talk).unwrap().is_some());
 }

@@ -10,7 +10,7 @@ import { Meter } from '../audio/meter';
 import type { Connection, Hooks, LinkState } from './connection';
 import { diagnostics } from './diagnostics';
 import { callOf, conversationOf, type ServerEvent } from './events';
-import { CallFailure, type Failure } from './failure';
+import { CallFailure, failureOf, type Failure } from './failure';
 import { linkUp, nextLink, wakeAt, type Link, type LinkInput } from './link';
 import { watchNetwork } from './network';
 import { keepTalk, keptTalk, type Resumption } from './resumption';
@@ -446,6 +446,3 @@ const inputOf: Record<LinkState, LinkInput> = {
   interrupted: { kind: 'interrupted' },
   lost: { kind: 'lost' },
 };
-
-const failureOf = (error: unknown): Failure =>
-  error instanceof CallFailure ? error.failure : { kind: 'rejected', status: 0, detail: String(error) };

@@ -110,3 +110,7 @@ export function readError(body: string): { code: string; message: string | null 
     return { code: '', message: null };
   }
 }
+
+/** Why a call did not come about, whatever was thrown. */
+export const failureOf = (error: unknown): Failure =>
+  error instanceof CallFailure ? error.failure : { kind: 'rejected', status: 0, detail: String(error) };
